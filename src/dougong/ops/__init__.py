@@ -1,0 +1,21 @@
+"""What an operator is: axes, dtypes, FLOP and byte counts; the lowering of a model step to operators.
+
+Arithmetic is duck-typed: every count may be a float or an array, so one lowering prices a single step or a
+million candidates. No third party is imported. Start at :func:`lower_attention` and :func:`lower_ffn`.
+"""
+
+from dougong.ops.lowering import Dtypes, Ranks, Tokens, lower, lower_attention, lower_ffn, lower_head
+from dougong.ops.operators import Collective, Compute, Operator
+
+__all__ = [
+    "Collective",
+    "Compute",
+    "Dtypes",
+    "Operator",
+    "Ranks",
+    "Tokens",
+    "lower",
+    "lower_attention",
+    "lower_ffn",
+    "lower_head",
+]
