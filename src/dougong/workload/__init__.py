@@ -1,0 +1,5 @@
+"""Request shapes, arrival, traces and objectives. Start at :class:`Workload`."""
+
+from dougong.workload.shapes import Limit, Workload
+
+__all__ = ["Limit", "Workload"]
