@@ -1,0 +1,54 @@
+# Every target makes the environment it needs; only python3 (3.11 or newer) must be there.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench docs changelog clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.base  ## plan two models on two supernodes
+	$(BIN)/dougong plan deepseek-r1 --on cloudmatrix384 --prompt 4096 --output 256 --tpot 50ms
+	$(BIN)/dougong plan kimi-k2 --on metax-c550-supernode --prompt 4096 --output 1024 --tpot 100ms
+
+test: $(VENV)/.dev  ## run the tests
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(VENV)/.dev  ## format, lint, types, import contracts, generated pages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python docs/refresh.py --check
+
+format: $(VENV)/.dev  ## format and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev  ## time ourselves: start-up, plans per second
+	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/.dev  ## write the reference pages, the README's example and the guides' outputs anew
+	$(BIN)/python docs/refresh.py
+
+changelog: $(VENV)/.dev  ## show what the fragments would say
+	$(BIN)/towncrier build --draft --version next
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml requirements/dev.txt | $(BIN)/python
+	$(PIP) --constraint requirements/dev.txt --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) --requirement requirements/dev.txt
+	touch $@

@@ -1,0 +1,88 @@
+"""Write what is generated: the reference page of the command line, and the outputs quoted in pages.
+
+``python docs/refresh.py`` rewrites everything; ``--check`` only says whether the reference pages are up to
+date. Quoted outputs stand between ``<!-- run: COMMAND -->`` and ``<!-- end -->``; they are rewritten and never
+checked, because a planner that learns is expected to change its numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from dougong.cli.entry import dougong
+
+ROOT = Path(__file__).parent.parent
+CLI_PAGE = ROOT / "docs" / "reference" / "cli.md"
+QUOTING = ("README.md", "docs/guides/*.md")
+COLUMNS = 110
+
+_HEAD = """# Command line
+
+Generated from `--help` by `make docs`; do not edit.
+
+"""
+_RUN = re.compile(r"(<!-- run: (?P<command>[^\n]+) -->\n)(?:.*?)(<!-- end -->)", re.DOTALL)
+
+
+def help_pages(command: click.Command, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    """Yield (path, help text) of a command and all below it."""
+    name = command.name or ""
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None, f"{child} is listed and cannot be found"
+            yield from help_pages(found, context)
+
+
+def cli_page() -> str:
+    """Return the text of the reference page."""
+    return _HEAD + "\n".join(f"## {path}\n\n```text\n{text}\n```\n" for path, text in help_pages(dougong))
+
+
+def quote(text: str) -> str:
+    """Run every quoted command of a page and put its output below it."""
+
+    def run(match: re.Match[str]) -> str:
+        command = match["command"]
+        environment = {**os.environ, "COLUMNS": str(COLUMNS), "PYTHONUTF8": "1", "NO_COLOR": "1"}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        done = subprocess.run(
+            command, shell=True, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+        )
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"{command}: exit {done.returncode}\n{done.stderr}")
+        lines = "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
+        return f"{match[1]}```console\n$ {command}\n{lines}\n```\n{match[3]}"
+
+    return _RUN.sub(run, text)
+
+
+def main(arguments: list[str]) -> int:
+    """Refresh, or check with ``--check``."""
+    page = cli_page()
+    if "--check" in arguments:
+        if CLI_PAGE.exists() and CLI_PAGE.read_text(encoding="utf-8") == page:
+            return 0
+        print(f"{CLI_PAGE.relative_to(ROOT)} is not what --help says; run: make docs", file=sys.stderr)
+        return 1
+    CLI_PAGE.parent.mkdir(parents=True, exist_ok=True)
+    CLI_PAGE.write_text(page, encoding="utf-8")
+    for pattern in QUOTING:
+        for path in sorted(ROOT.glob(pattern)):
+            text = path.read_text(encoding="utf-8")
+            if (fresh := quote(text)) != text:
+                path.write_text(fresh, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

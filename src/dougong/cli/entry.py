@@ -1,0 +1,99 @@
+"""The command tree, and the one table from exceptions to exit codes and words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from dougong import __version__
+from dougong.cli.lazy import LazyGroup
+from dougong.errors import DougongError
+
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader left, nobody is to be told
+
+COMMANDS = {
+    "plan": ("dougong.cli.plan:plan", "Rank the ways to serve a model on a system."),
+    "compare": ("dougong.cli.compare:compare", "Plan a model on several systems, side by side."),
+    "fit": ("dougong.cli.fit:fit", "Show which models fit which systems."),
+    "catalog": ("dougong.cli.catalog:catalog", "List, show and compare the records behind the numbers."),
+    "completion": ("dougong.cli.completion:completion", "Print a completion script for your shell."),
+}
+
+_EPILOG = (
+    "Exit codes: 0 yes, 1 a reasoned no, 2 wrong words or files, 4 something lacking here, 70 a bug of ours."
+)
+
+
+@click.group(
+    "dougong",
+    cls=LazyGroup,
+    commands_at=COMMANDS,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="dougong", message="%(prog)s %(version)s")
+def dougong() -> None:
+    """Plan the serving of open-weight models on the chips at hand, with every number sourced."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; every exception ends here as words on stderr and an exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _invoke(words)
+        sys.stdout.flush()
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.UsageError as fault:
+        _say(fault.format_message(), _usage_hint(fault))
+        return fault.exit_code
+    except click.ClickException as fault:
+        _say(fault.format_message(), None)
+        return fault.exit_code
+    except DougongError as fault:
+        _say(fault.message, fault.hint)
+        return fault.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit; give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception as bug:
+        _report_bug(bug)
+        return EXIT_BUG
+    return code
+
+
+def _invoke(words: list[str]) -> int:
+    if "_DOUGONG_COMPLETE" in os.environ:
+        dougong.main(args=words, prog_name="dougong", complete_var="_DOUGONG_COMPLETE")
+    with dougong.make_context("dougong", words) as context:
+        code: object = dougong.invoke(context)
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str, hint: str | None) -> None:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"\nhint: {hint}", err=True)
+
+
+def _usage_hint(fault: click.UsageError) -> str:
+    path = fault.ctx.command_path if fault.ctx else "dougong"
+    return f"{path} --help"
+
+
+def _report_bug(bug: Exception) -> None:
+    import traceback
+
+    traceback.print_exception(bug)
+    _say(
+        f"this is a bug of dougong {__version__}, not of your words ({type(bug).__name__})",
+        "please report it with the lines above and the command that led here",
+    )
