@@ -1,8 +1,8 @@
 """Write what is generated: the reference page of the command line, and the outputs quoted in pages.
 
 ``python docs/refresh.py`` rewrites everything; ``--check`` only says whether the reference pages are up to
-date. Quoted outputs stand between ``<!-- run: COMMAND -->`` and ``<!-- end -->``; they are rewritten and never
-checked, because a planner that learns is expected to change its numbers.
+date. Quoted outputs stand between ``<!-- run: COMMAND -->`` and ``<!-- end -->``; they are rewritten and
+never checked, because a planner that learns is expected to change its numbers.
 """
 
 from __future__ import annotations

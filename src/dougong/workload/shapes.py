@@ -37,11 +37,31 @@ class Workload:
         faults = [
             f"{name} must be {legal}, not {value!r}"
             for name, value, legal, ok in (
-                ("prompt_tokens", self.prompt_tokens, "between 1 and 10,000,000", 1 <= self.prompt_tokens <= 1e7),
-                ("output_tokens", self.output_tokens, "between 1 and 10,000,000", 1 <= self.output_tokens <= 1e7),
+                (
+                    "prompt_tokens",
+                    self.prompt_tokens,
+                    "between 1 and 10,000,000",
+                    1 <= self.prompt_tokens <= 1e7,
+                ),
+                (
+                    "output_tokens",
+                    self.output_tokens,
+                    "between 1 and 10,000,000",
+                    1 <= self.output_tokens <= 1e7,
+                ),
                 ("prefix_hit_frac", self.prefix_hit_frac, "in [0, 1)", 0 <= self.prefix_hit_frac < 1),
-                ("rate", self.rate_requests_per_s, "positive and finite", _positive(self.rate_requests_per_s)),
-                ("users", self.users, "at least 1 and finite", self.users is None or (_positive(self.users) and self.users >= 1)),
+                (
+                    "rate",
+                    self.rate_requests_per_s,
+                    "positive and finite",
+                    _positive(self.rate_requests_per_s),
+                ),
+                (
+                    "users",
+                    self.users,
+                    "at least 1 and finite",
+                    self.users is None or (_positive(self.users) and self.users >= 1),
+                ),
             )
             if not ok
         ]
