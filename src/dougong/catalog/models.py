@@ -84,7 +84,7 @@ class Core:
     ``2 * num_heads * (qk_dim + v_dim)`` FLOP; an entry holds ``num_kv_heads * (qk_dim + v_dim)`` values.
     kind ``mla``: an entry holds ``latent_dim + rope_dim`` values. Prefill is naive (per head
     ``qk_dim``/``v_dim``), decode is absorbed (per head ``latent_dim + rope_dim`` and ``latent_dim``).
-    kind ``linear``: a state of ``state_values`` per sequence instead of a cache, ``flop_per_token`` per token.
+    kind ``linear``: a state of ``state_values`` per sequence, no cache; ``flop_per_token`` per token.
     kind ``none``: the layer has no attention.
     """
 
@@ -128,7 +128,9 @@ class Layer:
     core: Core
     linears: tuple[Linear, ...]
     experts: Experts | None = None
-    other_parameters: int = 0  # norms, gates, convolutions: copied to every rank, counted, not priced as a GEMM
+    other_parameters: int = (
+        0  # norms, gates, convolutions: copied to every rank, counted, not priced as a GEMM
+    )
     indices: tuple[int, ...] = ()  # which layers of the model, for the curious
 
 
@@ -148,7 +150,10 @@ class Model:
     max_context_tokens: int
     embedding_parameters: int  # input embedding, and per-layer embeddings where a model has them
     embedding_dtype: str = "bf16"
-    mtp_layers: tuple[Layer, ...] = ()  # multi-token-prediction modules, not in the published total of most models
+    other_parameters: int = 0  # outside layers: the final norm
+    mtp_layers: tuple[
+        Layer, ...
+    ] = ()  # multi-token-prediction modules, not in the published total of most models
     mtp_num: int = 0  # how many tokens the shipped MTP module drafts in sequence
     default_kv_dtype: str = "bf16"
     activation_dtype: str = "bf16"  # what quantised matrices multiply with in the checkpoint's own recipe
@@ -171,15 +176,21 @@ class Model:
 
     def parameters(self, *, mtp: bool = False) -> int:
         """Parameters held, exact: embeddings, every matrix, experts, norms; MTP modules on request."""
-        total = self.embedding_parameters + (0 if self.tied_embeddings else self.head.parameters)
+        total = self.embedding_parameters + self.other_parameters
+        total += 0 if self.tied_embeddings else self.head.parameters
         for layer in (*self.layers, *(self.mtp_layers if mtp else ())):
             total += layer.count * _layer_parameters(layer, layer.experts.num if layer.experts else 0)
         return total
 
     def active_parameters(self) -> int:
         """Parameters one token passes through: the head, ``top_k`` experts, no embedding look-up."""
-        return self.head.parameters + sum(
-            layer.count * _layer_parameters(layer, layer.experts.top_k if layer.experts else 0) for layer in self.layers
+        return (
+            self.head.parameters
+            + self.other_parameters
+            + sum(
+                layer.count * _layer_parameters(layer, layer.experts.top_k if layer.experts else 0)
+                for layer in self.layers
+            )
         )
 
     @property
@@ -196,5 +207,3 @@ class Model:
 def _layer_parameters(layer: Layer, experts: int) -> int:
     bank = layer.experts.parameters_per_expert * experts if layer.experts else 0
     return bank + layer.other_parameters + sum(linear.parameters for linear in layer.linears)
-
-

@@ -1,0 +1,106 @@
+"""Readers of decoders with grouped-query attention in every layer and routed feed-forward blocks.
+
+References
+----------
+transformers ``models/{mixtral,qwen2_moe,qwen3_moe,gpt_oss}`` (``modeling_*.py``); gpt-oss: model card,
+arXiv 2508.10925, section 2 (attention sinks, banded layers, biases on every projection).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dougong.catalog.hf.blocks import Frame, Heads, Routed, dense_ffn, read_experts
+from dougong.catalog.hf.dense import windows
+from dougong.catalog.hf.keys import LAYERS, Keys
+from dougong.catalog.hf.parts import Block, Body, Site
+from dougong.catalog.hf.quant import Recipe
+
+
+def uniform(
+    frame: Frame, heads: Heads, recipe: Recipe, *, routed: Routed, sparse: list[bool], dense_size: int,
+    limits: list[int | None] | None = None, other: int | None = None,
+) -> Body:  # fmt: skip
+    """A stack whose layers differ in window and in whether they route; ``other`` counts a layer's norms."""
+    each = 2 * frame.hidden + heads.norms if other is None else other
+
+    def layer(i: int) -> Block:
+        site = Site(recipe, f"layers.{i}")
+        window = None if limits is None else limits[i]
+        name = "full" if window is None else "sliding"
+        block = Block(
+            name=name, core=heads.core(window=window), linears=heads.linears(site, frame.hidden), other=each
+        )
+        if sparse[i]:
+            routed.put(block, site, frame.hidden)
+            block.name += " + experts"
+        else:
+            block.linears += dense_ffn(site, frame.hidden, dense_size)
+            block.name += " + dense"
+        return block
+
+    return Body(
+        hidden_size=frame.hidden, vocab_size=frame.vocab, head=frame.head(Site(recipe)), tied=frame.tied,
+        blocks=[layer(i) for i in range(frame.layers)], max_context=frame.max_context,
+        embedding=frame.embedding, other=frame.hidden,
+    )  # fmt: skip
+
+
+def read_mixtral(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
+    """Read Mixtral: every layer routes, no shared expert."""
+    frame = Frame.of(text, outer, max_context=131072)
+    heads = Heads.of(text, frame.hidden)
+    num, top_k = read_experts(text, num=("num_local_experts",), top_k=("num_experts_per_tok",))
+    size = text.count("intermediate_size")
+    limits = windows(text, frame.layers)
+    text.check()
+    routed = Routed(
+        num=num, top_k=top_k, ffn_size=size, router="block_sparse_moe.gate", module="block_sparse_moe.experts"
+    )
+    return uniform(
+        frame, heads, recipe, routed=routed, sparse=[True] * frame.layers, dense_size=size, limits=limits
+    )
+
+
+def read_qwen_moe(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
+    """Read Qwen2-MoE (a gated shared expert) and Qwen3-MoE (none, norms on queries and keys)."""
+    second = family == "qwen2_moe"
+    frame = Frame.of(text, outer, max_context=32768)
+    stated = text.flag("attention_bias")
+    heads = Heads.of(
+        text, frame.hidden, bias=second or stated, out_bias=stated, qk_norm="" if second else "head"
+    )
+    num, top_k = read_experts(text, num=("num_experts",), top_k=("num_experts_per_tok",))
+    routed = Routed(num=num, top_k=top_k, ffn_size=text.count("moe_intermediate_size"))
+    if size := text.count("shared_expert_intermediate_size", default=0, low=0):
+        routed = replace(routed, shared_ffn_size=size, shared_gate=True, shared="mlp.shared_expert")
+    sparse, dense_size = sparse_layers(text, frame.layers)
+    limits = windows(text, frame.layers)
+    text.check()
+    return uniform(frame, heads, recipe, routed=routed, sparse=sparse, dense_size=dense_size, limits=limits)
+
+
+def sparse_layers(text: Keys, layers: int) -> tuple[list[bool], int]:
+    """Which layers of a Qwen mixture route, and the width of those that do not."""
+    step = text.count("decoder_sparse_step", default=1, high=LAYERS)
+    dense = set(text.counts("mlp_only_layers", high=LAYERS) or ())
+    sparse = [i not in dense and (i + 1) % step == 0 for i in range(layers)]
+    return sparse, text.count("intermediate_size", default=0 if all(sparse) else None, low=0)
+
+
+def read_gpt_oss(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
+    """Read gpt-oss: alternating windows, a sink per head, biases on every projection, router and expert."""
+    frame = Frame.of(text, outer)
+    bias = text.flag("attention_bias", default=True)
+    heads = Heads.of(text, frame.hidden, bias=bias, out_bias=bias)
+    num, top_k = read_experts(
+        text, num=("num_local_experts", "num_experts"), top_k=("num_experts_per_tok", "experts_per_token")
+    )
+    size = text.count("intermediate_size")
+    limits = windows(text, frame.layers, full_every=2)
+    text.check()
+    routed = Routed(num=num, top_k=top_k, ffn_size=size, bias=True, router_bias=True, router="mlp.router")
+    return uniform(
+        frame, heads, recipe, routed=routed, sparse=[True] * frame.layers, dense_size=size, limits=limits,
+        other=2 * frame.hidden + heads.num,
+    )  # fmt: skip
