@@ -1,0 +1,213 @@
+"""Seconds of one operator on one device, from its counts and the datasheet figures of the chip.
+
+Every function takes scalars or arrays that broadcast against each other, has no loop, and uses at most one
+square root: it is the inner loop of the search.
+
+Notes
+-----
+``t_c`` is time at the reached compute rate, ``t_m`` at the reached memory bandwidth. They combine as
+``sqrt(t_c^2 + t_m^2)``: measured kernels overlap the two well except where both are near the limit, and the
+quadratic mean fitted better than the maximum and the sum.
+
+References
+----------
+Roofline: Williams, Waterman, Patterson, CACM 52(4), 2009. Alpha-beta model of collectives and pipelined
+trees: Thakur, Rabenseifner, Gropp, IJHPCA 19(1), 2005. Fitted on the rows of ``data/operator-facts.csv``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dougong.calibration.parameters import Parameters
+
+Number = Any
+"""A float, or an array that broadcasts against the others."""
+
+
+def _compute_rate(p: Parameters, peak: Number, bandwidth: Number, efficiency: Number) -> Number:
+    # A chip with more FLOP per byte is harder to feed, and its printed peak is further from its sustained
+    # clock.
+    return peak * efficiency / (1.0 + peak / (bandwidth * p.gemm_balance_flop_per_byte))
+
+
+def gemm_s(
+    p: Parameters,
+    *,
+    flop: Number,
+    weight_bytes: Number,
+    io_bytes: Number,
+    m: Number,
+    k: Number,
+    peak_flop_per_s: Number,
+    bandwidth_bytes_per_s: Number,
+    n: Number = 1.0,
+    compute_efficiency: Number | None = None,
+) -> Number:
+    """Seconds of one dense GEMM ``[m, k] x [k, n]`` [s].
+
+    Parameters
+    ----------
+    p
+        Fitted parameters.
+    flop
+        ``2 m n k`` [FLOP].
+    weight_bytes, io_bytes
+        Weights; activations in and out [byte]. A quantised GEMM's own quantisation pass is an elementwise
+        operator beside it.
+    m, n, k
+        Extents [1]. ``n`` does not enter: narrow outputs are covered by the depth term.
+    peak_flop_per_s
+        Dense peak of the dtype that multiplies [FLOP/s].
+    bandwidth_bytes_per_s
+        Nominal memory bandwidth [byte/s].
+    compute_efficiency
+        :meth:`Parameters.compute_efficiency` of that dtype; by default that of bf16 and fp8 [1].
+
+    Notes
+    -----
+    ``t = t_0 + sqrt(t_c^2 + t_m^2 + t_k^2)``. ``t_c`` counts rows rounded up to a tile; ``t_k = k * depth``
+    is the walk of one column of tiles along ``k``, which bounds narrow GEMMs that cannot fill the chip.
+    Fitted for m from 1 to 16,384, n from 256 to 32,768, k from 256 to 16,384.
+    """
+    efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
+    rows = np.ceil(m / p.gemm_tile_rows) * p.gemm_tile_rows
+    t_c = flop * (rows / m) / _compute_rate(p, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
+    t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
+    t_k = k * p.gemm_depth_s
+    return p.gemm_fixed_s + np.sqrt(t_c * t_c + t_m * t_m + t_k * t_k)
+
+
+def grouped_gemm_s(
+    p: Parameters,
+    *,
+    flop: Number,
+    weight_bytes: Number,
+    io_bytes: Number,
+    tokens_per_expert: Number,
+    k: Number,
+    peak_flop_per_s: Number,
+    bandwidth_bytes_per_s: Number,
+    n: Number = 1.0,
+    compute_efficiency: Number | None = None,
+) -> Number:
+    """Seconds of one GEMM of the active experts of a device [s].
+
+    Parameters
+    ----------
+    p
+        Fitted parameters.
+    flop
+        Over all tokens routed here, without padding [FLOP].
+    weight_bytes
+        Of the experts that at least one token visits [byte].
+    io_bytes
+        Activations in and out [byte].
+    tokens_per_expert
+        Mean tokens of a visited expert [token]; any positive real.
+    n, k
+        Extents of one expert's matrix [1].
+    peak_flop_per_s, bandwidth_bytes_per_s, compute_efficiency
+        As in :func:`gemm_s`.
+
+    Notes
+    -----
+    As :func:`gemm_s`, but each expert wastes ``grouped_padding_rows`` rows: its last tile is part empty, and
+    experts of one batch are unequally loaded.
+    """
+    efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
+    padded = 1.0 + p.grouped_padding_rows / tokens_per_expert
+    t_c = flop * padded / _compute_rate(p, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
+    t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
+    t_k = k * p.gemm_depth_s
+    return p.gemm_fixed_s + np.sqrt(t_c * t_c + t_m * t_m + t_k * t_k)
+
+
+def decode_attention_s(
+    p: Parameters,
+    *,
+    flop: Number,
+    kv_bytes: Number,
+    peak_flop_per_s: Number,
+    bandwidth_bytes_per_s: Number,
+    latent: Number = 0.0,
+    sparse: Number = 0.0,
+) -> Number:
+    """Seconds of one decode attention over the cache of a device's sequences [s].
+
+    Parameters
+    ----------
+    p
+        Fitted parameters.
+    flop
+        Scores and weighted sum [FLOP].
+    kv_bytes
+        Cache entries read [byte].
+    peak_flop_per_s
+        Dense peak of the dtype that multiplies [FLOP/s]: bf16, or fp8 where kernels keep queries in fp8.
+    bandwidth_bytes_per_s
+        Nominal memory bandwidth [byte/s].
+    latent
+        1 for MLA (one latent head, absorbed), 0 for MHA, GQA and indexer scores [1].
+    sparse
+        1 where an indexer picked the entries and reads are gathered, else 0 [1].
+
+    Notes
+    -----
+    ``t = t_0 + sqrt(t_c^2 + t_m^2)``; ``t_0`` holds the split over the cache and the merge of its parts, so
+    few short sequences do not reach the bandwidth. Fitted for batches of 1 to 128 and 1,024 to 65,536 tokens.
+    """
+    efficiency = p.decode_attention_efficiency + sparse * (
+        p.sparse_attention_efficiency - p.decode_attention_efficiency
+    )
+    t_c = flop / (peak_flop_per_s * efficiency)
+    t_m = kv_bytes / (bandwidth_bytes_per_s * p.attention_memory_efficiency)
+    fixed = p.decode_attention_fixed_s + latent * (p.latent_attention_fixed_s - p.decode_attention_fixed_s)
+    return fixed + np.sqrt(t_c * t_c + t_m * t_m)
+
+
+def prefill_attention_s(
+    p: Parameters,
+    *,
+    flop: Number,
+    io_bytes: Number,
+    peak_flop_per_s: Number,
+    bandwidth_bytes_per_s: Number,
+) -> Number:
+    """Seconds of one prefill attention, dense or over picked entries [s].
+
+    Parameters
+    ----------
+    p
+        Fitted parameters.
+    flop
+        Scores and weighted sum below the causal diagonal [FLOP].
+    io_bytes
+        Queries, keys, values and outputs [byte].
+    peak_flop_per_s, bandwidth_bytes_per_s
+        As in :func:`decode_attention_s`.
+    """
+    t_c = flop / (peak_flop_per_s * p.prefill_attention_efficiency)
+    t_m = io_bytes / (bandwidth_bytes_per_s * p.attention_memory_efficiency)
+    return p.prefill_attention_fixed_s + np.sqrt(t_c * t_c + t_m * t_m)
+
+
+def elementwise_s(
+    p: Parameters, *, bytes_: Number, bandwidth_bytes_per_s: Number, kernels: Number = 1.0
+) -> Number:
+    """Seconds of norms, activations, quantisation and other passes over memory [s].
+
+    Parameters
+    ----------
+    p
+        Fitted parameters.
+    bytes_
+        Read and written, all kernels together [byte].
+    bandwidth_bytes_per_s
+        Nominal memory bandwidth [byte/s].
+    kernels
+        How many kernels share these bytes; fused ones count once [1].
+    """
+    return kernels * p.elementwise_fixed_s + bytes_ / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
