@@ -205,6 +205,7 @@ def _decode_core(core: Core, layer: Layer, tokens: Tokens, ranks: Ranks, dtypes:
         name="decode_attention", group="attention", kind="decode_attention", count=layer.count,
         flop=b * q * entries * per_entry, weight_bytes=0.0, io_bytes=b * entries * main_bytes,
         dtype=dtypes.attention, m=q, n=entries, k=float(core.qk_dim or core.latent_dim), parallel=b * heads,
+        latent=core.kind == "mla", sparse=core.top_k is not None,
     )  # fmt: skip
     if core.top_k is not None and core.index_heads:
         scored = tokens.context / core.compress / ranks.cp
@@ -287,7 +288,8 @@ def lower_attention(
             name="attention_all_reduce", group="attention", kind="all_reduce", count=layer.count,
             bytes_out=t * hidden_size * _bytes(dtypes.activation), ranks=ranks.tp,
         )  # fmt: skip
-    yield _elementwise("norms", "other", layer.count, t, hidden_size)
+    # Add-and-norm twice, rotary with the cache write, activation; routing adds gate, sort and weighted sum.
+    yield _elementwise("norms", "other", layer.count, t, hidden_size, 4.0 if layer.experts is None else 7.0)
 
 
 def _absorbed(linear: Linear, layer: Layer, tokens: Number, tp: Number, dtypes: Dtypes) -> Compute:
@@ -303,10 +305,10 @@ def _absorbed(linear: Linear, layer: Layer, tokens: Number, tp: Number, dtypes: 
     )  # fmt: skip
 
 
-def _elementwise(name: str, group: str, count: float, tokens: Number, hidden_size: int) -> Compute:
+def _elementwise(name: str, group: str, count: float, tokens: Number, hidden_size: int, kernels: float) -> Compute:
     return Compute(
         name=name, group=group, kind="elementwise", count=count, flop=tokens * 0.0, weight_bytes=0.0,
-        io_bytes=tokens * hidden_size * 2.0 * ELEMENTWISE_PASSES, m=tokens,
+        io_bytes=tokens * hidden_size * 2.0 * ELEMENTWISE_PASSES, m=tokens, groups=kernels,
     )  # fmt: skip
 
 

@@ -24,7 +24,8 @@ class Compute:
 
     ``count`` is how often it stands in the model (layers of its kind). ``m, n, k`` are the extents of one GEMM
     on this device; ``groups`` the number of experts whose weights are read; ``parallel`` the number of
-    independent sequence-by-head streams an attention kernel can spread over the chip.
+    independent sequence-by-head streams an attention kernel can spread over the chip. For elementwise work ``groups``
+    counts kernels.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Compute:
     k: Number = 1.0
     groups: Number = 1.0
     parallel: Number = 1.0
+    latent: bool = False  # attention over one latent head (MLA, absorbed)
+    sparse: bool = False  # attention over entries that an indexer picked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

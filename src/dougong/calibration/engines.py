@@ -1,0 +1,85 @@
+"""Engine classes: what a serving stack adds to, or loses against, well-written kernels.
+
+An engine class is explicit and chosen by the user: an early port is not hidden in the chip's figures. Parameters
+are physical and shared by every case of the class; ``engines.toml`` gives each with its residual.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+
+from dougong.errors import UnknownId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineClass:
+    """One class of serving stacks.
+
+    Attributes
+    ----------
+    step_s
+        Host work per step that is not hidden: scheduling, launching, sampling [s].
+    layer_s
+        Gaps between the kernels of one layer [s].
+    sequence_s
+        Host work per decoding sequence and step [s].
+    request_s
+        Work once per request before its first step: tokenising, scheduling, HTTP [s].
+    compute_slowdown, memory_slowdown, link_slowdown
+        Time of compute-, memory- and link-bound work over that of the kernels in the operator data [1].
+    overlap_frac
+        Share of the expert exchange hidden behind the other micro-batch's compute [1].
+    imbalance
+        Load of the busiest expert device over the mean [1].
+    prefill_step_tokens
+        Prompt tokens one attention group takes into one step [token].
+    memory_frac
+        Share of device memory the engine may take [1].
+    graph_bytes
+        Captured graphs and runtime of one process [byte].
+    """
+
+    id: str
+    title: str
+    examples: str
+    step_s: float
+    layer_s: float
+    sequence_s: float
+    request_s: float
+    compute_slowdown: float
+    memory_slowdown: float
+    link_slowdown: float
+    overlap_frac: float
+    imbalance: float
+    prefill_step_tokens: float
+    memory_frac: float
+    graph_bytes: float
+    spread_frac: float = 0.5  # half-width of the default interval in log space until calibrated
+
+
+@cache
+def engine_classes() -> dict[str, EngineClass]:
+    """Every engine class of the shipped calibration, by id."""
+    text = files("dougong.calibration").joinpath("data/engines.toml").read_text(encoding="utf-8")
+    names = {field.name for field in fields(EngineClass)} - {"id"}
+    return {
+        key: EngineClass(id=key, **{name: value for name, value in raw.items() if name in names})
+        for key, raw in tomllib.loads(text)["engine"].items()
+    }
+
+
+def engine_class(name: str) -> EngineClass:
+    """Look up an engine class.
+
+    Raises
+    ------
+    UnknownId
+        With the near names.
+    """
+    classes = engine_classes()
+    if name not in classes:
+        raise UnknownId("engine class", name, classes, hint=f"one of: {', '.join(sorted(classes))}")
+    return classes[name]

@@ -1,0 +1,34 @@
+"""Seconds of one operator on one device: chip rates x calibration x engine class."""
+
+from __future__ import annotations
+
+from dougong.calibration import Parameters, forms
+from dougong.calibration.engines import EngineClass
+from dougong.cost.links import collective_seconds
+from dougong.cost.machine import Machine
+from dougong.ops import Collective, Operator
+from dougong.ops.operators import Number
+
+
+def seconds(operator: Operator, machine: Machine, p: Parameters, engine: EngineClass) -> Number:
+    """Seconds of one instance of ``operator`` on one device (not times ``count``) [s]."""
+    if isinstance(operator, Collective):
+        return collective_seconds(operator, machine, p, engine.link_slowdown)
+    bandwidth = machine.bandwidth / engine.memory_slowdown
+    if operator.kind == "elementwise":
+        return forms.elementwise_s(p, bytes_=operator.io_bytes, bandwidth_bytes_per_s=bandwidth, kernels=operator.groups)
+    rates = {"peak_flop_per_s": machine.peak(operator.dtype) / engine.compute_slowdown, "bandwidth_bytes_per_s": bandwidth}
+    if operator.kind in ("decode_attention", "linear_attention"):
+        # A state update reads and writes its state as a cache is read: once per sequence.
+        return forms.decode_attention_s(
+            p, flop=operator.flop, kv_bytes=operator.io_bytes, latent=float(operator.latent), sparse=float(operator.sparse), **rates
+        )
+    if operator.kind == "prefill_attention":
+        return forms.prefill_attention_s(p, flop=operator.flop, io_bytes=operator.io_bytes, **rates)
+    counts = {
+        "flop": operator.flop, "weight_bytes": operator.weight_bytes, "io_bytes": operator.io_bytes, "n": operator.n, "k": operator.k,
+        "compute_efficiency": p.compute_efficiency(operator.dtype), **rates,
+    }  # fmt: skip
+    if operator.kind == "grouped_gemm":
+        return forms.grouped_gemm_s(p, tokens_per_expert=operator.m, **counts)
+    return forms.gemm_s(p, m=operator.m, **counts)

@@ -1,0 +1,302 @@
+"""Answers a plan request: from words' records to a ranked plan, or a reasoned no."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from dougong.calibration import Parameters
+from dougong.calibration.engines import engine_class
+from dougong.catalog.hardware import Price, System
+from dougong.catalog.models import Model
+from dougong.cost.machine import Machine, machine_of
+from dougong.cost.precision import apply, check_kv
+from dougong.cost.step import Pricer
+from dougong.errors import InputError, UnknownFigure
+from dougong.facts import Figure, Source, worst_grade
+from dougong.plan.explain import explain
+from dougong.plan.money import rates_of
+from dougong.plan.options import Scene, option_of, transfer_seconds, with_steps
+from dougong.plan.rank import carries_load, distinct_best, front, keeps_limits, merit
+from dougong.plan.search import (
+    FULL_LOAD,
+    PREFILL_LOAD,
+    Deployments,
+    colocated_deployments,
+    decode_candidates,
+    disaggregated_deployments,
+    prefill_candidates,
+)
+from dougong.plan.space import build
+from dougong.plan.types import MODES, OBJECTIVES, FigureUse, Infeasible, Option, Plan, PlanRequest, Refusal
+
+MAX_DEVICES = 20_000
+FRONT_POINTS = 24
+DEFAULT_ACCEPTANCE = 0.7
+"""Of the first drafted token, used only where drafting is asked for without a rate: CloudMatrix384 paper, section 5.2."""
+
+
+class Records(Protocol):
+    """What planning needs of a catalog."""
+
+    def model(self, name: str) -> Model: ...
+    def system(self, name: str) -> System: ...
+    def prices(self, subject: str) -> tuple[Price, ...]: ...
+    def source(self, source_id: str) -> Source: ...
+    def edition(self) -> str: ...
+    def content_hash(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Everything one system yields."""
+
+    scene: Scene
+    kinds: tuple[Deployments, ...]
+    refusals: tuple[Refusal, ...]
+    candidates: int
+    figures: tuple[Figure, ...]
+    notes: tuple[str, ...]
+
+
+def check(request: PlanRequest) -> None:
+    """Refuse contradictory or senseless words, all at once.
+
+    Raises
+    ------
+    InputError
+        With every fault found.
+    """
+    faults: list[str] = []
+    if request.objective not in OBJECTIVES:
+        faults.append(f"objective {request.objective!r} is none of {', '.join(OBJECTIVES)}")
+    if request.mode not in MODES:
+        faults.append(f"mode {request.mode!r} is none of {', '.join(MODES)}")
+    if request.chips is not None and not 1 <= request.chips <= 100_000:
+        faults.append(f"chips must be from 1 to 100,000, not {request.chips}")
+    if not 0 <= request.draft_tokens <= 16:
+        faults.append(f"draft tokens must be from 0 to 16, not {request.draft_tokens}")
+    if request.acceptance is not None and not 0 <= request.acceptance <= 1:
+        faults.append(f"acceptance must be from 0 to 1, not {request.acceptance}")
+    if request.acceptance is not None and request.draft_tokens == 0:
+        faults.append("acceptance is given but no draft tokens are: contradictory")
+    if request.imbalance is not None and not 1 <= request.imbalance <= 100:
+        faults.append(f"imbalance is the busiest device over the mean, from 1 to 100, not {request.imbalance}")
+    if request.pue < 1 or request.pue > 10:
+        faults.append(f"PUE is total over chip power, from 1 to 10, not {request.pue}")
+    for name in ("usd_per_chip_hour", "usd_per_kwh", "grid_g_per_kwh", "watts_per_chip"):
+        value = getattr(request, name)
+        if value is not None and not (np.isfinite(value) and value >= 0):
+            faults.append(f"{name} must be finite and not negative, not {value}")
+    if request.objective == "chips" and request.workload.rate_requests_per_s is None and request.workload.users is None:
+        faults.append("the objective 'chips' needs a load: give a rate or users")
+    if not request.systems:
+        faults.append("no system is given")
+    if faults:
+        raise InputError("; ".join(faults))
+    check_kv(request.kv_dtype)
+
+
+def make_plan(request: PlanRequest, catalog: Records) -> Plan | Infeasible:
+    """Rank every legal deployment of the model on the systems of ``request``.
+
+    Returns
+    -------
+    Plan or Infeasible
+        "No" is a value: it carries every refusal with its numbers and remedy.
+
+    Raises
+    ------
+    InputError
+        For unknown ids, contradictory limits, or a figure that a formula needs and nobody prints.
+    """
+    started = time.perf_counter()
+    check(request)
+    model = catalog.model(request.model)
+    found = [search(request, model, catalog.system(name), catalog) for name in dict.fromkeys(request.systems)]
+    return _answer(request, model, found, catalog, started)
+
+
+def compare(request: PlanRequest, catalog: Records) -> tuple[Plan | Infeasible, ...]:
+    """The same question for each system of the request, side by side."""
+    return tuple(make_plan(replace(request, systems=(name,)), catalog) for name in dict.fromkeys(request.systems))
+
+
+def pricer_of(
+    model: Model, machine: Machine, system: System, *, precision: str, kv_dtype: str | None, engine: str,
+    imbalance: float | None, draft_tokens: int,
+) -> Pricer:  # fmt: skip
+    """Fix everything that does not vary among candidates."""
+    precise = apply(model, precision, system.chip, kv_dtype)
+    return Pricer(
+        precise=precise, machine=machine, parameters=Parameters.load(), engine=engine_class(engine), imbalance=imbalance,
+        draft_tokens=draft_tokens,
+    )  # fmt: skip
+
+
+def search(request: PlanRequest, model: Model, system: System, catalog: Records) -> Found:
+    """Price every legal candidate on one system."""
+    machine = machine_of(system)
+    pricer = pricer_of(
+        model, machine, system, precision=request.precision, kv_dtype=request.kv_dtype, engine=request.engine,
+        imbalance=request.imbalance, draft_tokens=request.draft_tokens,
+    )  # fmt: skip
+    notes = [pricer.precise.note, *model.notes, *(f"not priced: {part}" for part in model.absent)]
+    workload = request.workload
+    if workload.full_context > model.max_context_tokens > 0:
+        notes.append(
+            f"{workload.full_context:,.0f} tokens exceed the model's context of {model.max_context_tokens:,} tokens"
+        )
+    if request.draft_tokens and not model.mtp_layers:
+        notes.append("the model ships no draft module; drafting is priced without its cost")
+    chips = system.num_chips if request.chips is None else min(request.chips, system.num_chips)
+    devices = min(int(chips * machine.devices_per_chip), MAX_DEVICES)
+    budget = pricer.engine.prefill_step_tokens
+    decode_space = build(pricer, workload, devices, step_tokens=budget)
+    acceptance = DEFAULT_ACCEPTANCE if request.acceptance is None else request.acceptance
+    rates = rates_of(system, request, catalog)
+    scene = Scene(
+        system=system, pricer=pricer, decode_space=decode_space, prefill_space=decode_space, rates=rates, devices=devices,
+        acceptance=acceptance,
+    )  # fmt: skip
+    kinds: list[Deployments] = []
+    if len(decode_space.table):
+        if request.mode in ("auto", "colocated"):
+            kinds.append(colocated_deployments(decode_space, pricer, request, devices, acceptance))
+        if request.mode in ("auto", "disaggregated") and workload.output_tokens > 1:
+            load = FULL_LOAD if request.limit.ttft_s is None else PREFILL_LOAD
+            decode = decode_candidates(decode_space, pricer, workload, acceptance, alone=True)
+            prefill = prefill_candidates(decode_space, pricer, workload, load)
+            kinds.append(disaggregated_deployments(prefill, decode, request, devices, transfer_seconds(scene, workload), load))
+    elif machine.unknown_links and not any(refusal.reason == "memory" for refusal in decode_space.refusals):
+        next(iter(machine.unknown_links.values())).refuse()
+    return Found(
+        scene=scene, kinds=tuple(kind for kind in kinds if len(kind)), refusals=decode_space.refusals,
+        candidates=sum(kind.priced for kind in kinds), figures=(*machine.figures, *pricer.precise.figures, *rates.figures),
+        notes=(*notes, *rates.notes),
+    )  # fmt: skip
+
+
+def _answer(request: PlanRequest, model: Model, found: Sequence[Found], catalog: Records, started: float) -> Plan | Infeasible:
+    scored: list[tuple[float, Found, Deployments, int]] = []
+    refusals: list[Refusal] = []
+    nearest: list[tuple[float, Option]] = []
+    for one in found:
+        refusals += one.refusals
+        for kind in one.kinds:
+            carried = carries_load(kind, request, one.scene.devices)
+            kept = keeps_limits(kind, request)
+            refusals += _limit_refusals(kind, request, carried, kept, one)
+            good = kind.take(carried & kept)
+            if len(good):
+                score = merit(good, request, one.scene.rates, one.scene.devices)
+                scored += [(float(score[i]), one, good, int(i)) for i in distinct_best(good, score, request.top)]
+            elif len(kind):
+                gap = _gap(kind, request)
+                i = int(np.argmin(gap))
+                nearest.append((float(gap[i]), option_of(one.scene, kind, i, request)))
+    figures = _figures((figure for one in found for figure in one.figures), catalog)
+    notes = tuple(dict.fromkeys(note for one in found for note in one.notes if note))
+    candidates = sum(one.candidates for one in found)
+    if not scored:
+        best = min(nearest, key=lambda pair: pair[0])[1] if nearest else None
+        return Infeasible(
+            request=request, refusals=tuple(refusals), nearest=best, candidates=candidates,
+            elapsed_s=time.perf_counter() - started, notes=notes, figures=figures, edition=catalog.edition(),
+        )  # fmt: skip
+    scored.sort(key=lambda item: -item[0])
+    options = [option_of(one.scene, kind, i, request) for _, one, kind, i in scored[: request.top]]
+    lead = options[0]
+    options = [lead, *(replace(option, tie=_ties(lead, option, request)) for option in options[1:])]
+    winner = scored[0][1]
+    options[0] = with_steps(winner.scene, lead, request.workload)
+    return Plan(
+        request=request, options=tuple(options), pareto=_pareto(found, request), refusals=tuple(refusals),
+        explanation=explain(winner.scene, winner.kinds, options, request), candidates=candidates,
+        elapsed_s=time.perf_counter() - started, model_name=model.name, precision_note=winner.scene.pricer.precise.note,
+        notes=notes, figures=figures, worst_grade=worst_grade(use.figure for use in figures), edition=catalog.edition(),
+        fingerprint=_fingerprint(catalog),
+    )  # fmt: skip
+
+
+def _gap(kind: Deployments, request: PlanRequest) -> np.ndarray:
+    limit = request.limit
+    over = np.ones(len(kind))
+    for value, bound in ((kind.ttft_s, limit.ttft_s), (kind.tpot_s, limit.tpot_s)):
+        if bound is not None:
+            over = np.maximum(over, value / bound)
+    return over
+
+
+def _limit_refusals(kind: Deployments, request: PlanRequest, carried: np.ndarray, kept: np.ndarray, one: Found) -> list[Refusal]:
+    out: list[Refusal] = []
+    for reason, values, bound in (
+        ("tpot-limit", kind.tpot_s, request.limit.tpot_s),
+        ("ttft-limit", kind.ttft_s, request.limit.ttft_s),
+    ):
+        if bound is not None and (over := values > bound).any():
+            i = int(np.argmin(np.where(over, values, np.inf)))
+            out.append(
+                Refusal(
+                    reason=reason, count=int(over.sum()), example=str(one.scene.decode_space.table.layout(int(kind.decode.row[i]))),
+                    detail=f"{kind.mode}: the nearest takes {values[i] * 1e3:.3g} ms, the limit is {bound * 1e3:.3g} ms",
+                    remedy="a smaller batch, a wider layout, or a looser limit",
+                )
+            )  # fmt: skip
+    if not carried.all():
+        i = int(np.argmax(kind.requests_per_s))
+        out.append(
+            Refusal(
+                reason="load", count=int((~carried).sum()), example=str(one.scene.decode_space.table.layout(int(kind.decode.row[i]))),
+                detail=f"{kind.mode}: the most that fits here is {kind.requests_per_s[i]:.3g} requests/s and {kind.users[i]:,.0f} users",
+                remedy="more chips, or a smaller load",
+            )
+        )  # fmt: skip
+    del kept
+    return out
+
+
+def _ties(lead: Option, other: Option, request: PlanRequest) -> bool:
+    # Two options of one system share most of their error: a tenth of the interval's width is what may differ.
+    if request.objective == "latency":
+        return other.tpot_s.value <= lead.tpot_s.value * 1.05
+    if request.objective == "chips":
+        return other.chips == lead.chips
+    return other.output_tokens_per_s_per_chip.value >= lead.output_tokens_per_s_per_chip.value * 0.95
+
+
+def _pareto(found: Sequence[Found], request: PlanRequest) -> tuple[Option, ...]:
+    points: list[tuple[float, float, Found, Deployments, int]] = []
+    for one in found:
+        for kind in one.kinds:
+            good = kind.take(carries_load(kind, request, one.scene.devices))
+            if not len(good):
+                continue
+            speed = 1.0 / good.tpot_s
+            rate = good.requests_per_s * request.workload.output_tokens / good.devices
+            points += [(float(speed[i]), float(rate[i]), one, good, int(i)) for i in front(speed, rate, 4 * FRONT_POINTS)]
+    if not points:
+        return ()
+    chosen = front(np.array([p[0] for p in points]), np.array([p[1] for p in points]), FRONT_POINTS)
+    return tuple(option_of(points[i][2].scene, points[i][3], points[i][4], request) for i in chosen)
+
+
+def _figures(figures: Iterable[Figure], catalog: Records) -> tuple[FigureUse, ...]:
+    seen: dict[tuple[str, str], FigureUse] = {}
+    for figure in figures:
+        key = (figure.record, figure.key)
+        if key not in seen:
+            seen[key] = FigureUse(figure=figure, source=catalog.source(figure.source))
+    return tuple(seen.values())
+
+
+def _fingerprint(catalog: Records) -> str:
+    return hashlib.sha256(f"{catalog.content_hash()} {Parameters.load()} {engine_class.__module__}".encode()).hexdigest()[:16]
+
+
+__all__ = ["Found", "UnknownFigure", "check", "compare", "make_plan", "pricer_of", "search"]

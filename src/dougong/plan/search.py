@@ -1,0 +1,217 @@
+"""Prices every legal candidate in one array program and keeps what matters.
+
+A candidate is a (layout, batch) pair with the seconds it yields. Co-located candidates are complete; prefill and
+decode candidates are joined into disaggregated deployments by the ratio of pools that wastes least.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dougong.cost.step import Pricer
+from dougong.plan.serving import Served, colocated, decode_pool, prefill_pool
+from dougong.plan.space import BATCHES, Space
+from dougong.plan.types import PlanRequest
+from dougong.workload import Workload
+
+Array = Any
+
+PREFILL_LOAD = 0.7
+"""Load at which a prefill pool is kept when a TTFT limit is given: waiting then adds about its own service time."""
+FULL_LOAD = 0.9
+"""Load of a prefill pool without a TTFT limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """Flat arrays ``[n]`` of priced candidates of one kind."""
+
+    row: Array  # of the space's table
+    batch: Array  # sequences per attention group; prefill: prompt tokens per attention group and step
+    ttft_s: Array
+    tpot_s: Array
+    requests_per_s: Array  # one replica
+    users: Array  # one replica
+    step_s: Array
+    devices: Array  # one replica
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, chosen: Array) -> Candidates:
+        """The candidates chosen by a mask or an index."""
+        return Candidates(**{name: getattr(self, name)[chosen] for name in Candidates.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployments:
+    """Flat arrays ``[n]`` of complete deployments on the available devices."""
+
+    mode: str
+    decode: Candidates  # co-located candidates where mode is colocated
+    prefill: Candidates | None
+    decode_replicas: Array
+    prefill_replicas: Array
+    requests_per_s: Array  # whole deployment
+    users: Array
+    ttft_s: Array
+    tpot_s: Array
+    transfer_s: Array
+    devices: Array  # in use
+    priced: int = 0
+    ok: Array = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    def __len__(self) -> int:
+        return len(self.devices)
+
+    def take(self, chosen: Array) -> Deployments:
+        """The deployments chosen by a mask or an index."""
+        arrays = ("decode_replicas", "prefill_replicas", "requests_per_s", "users", "ttft_s", "tpot_s", "transfer_s", "devices")
+        return Deployments(
+            mode=self.mode, decode=self.decode.take(chosen), prefill=None if self.prefill is None else self.prefill.take(chosen),
+            priced=self.priced, **{name: getattr(self, name)[chosen] for name in arrays},
+        )  # fmt: skip
+
+
+def flatten(space: Space, served: Served, batch: Array, legal: Array) -> Candidates:
+    """Flatten ``[L, B]`` results, keeping legal cells."""
+    shape = legal.shape
+    rows, columns = np.nonzero(legal)
+
+    def pick(value: Any) -> Array:
+        return np.broadcast_to(value, shape)[rows, columns]
+
+    return Candidates(
+        row=rows, batch=pick(batch), ttft_s=pick(served.ttft_s), tpot_s=pick(served.tpot_s),
+        requests_per_s=pick(served.requests_per_s), users=pick(served.users), step_s=pick(served.step_s),
+        devices=space.table.devices[rows].astype(float),
+    )  # fmt: skip
+
+
+def decode_candidates(space: Space, pricer: Pricer, workload: Workload, acceptance: float, *, alone: bool) -> Candidates:
+    """Every (layout, batch) that fits, co-located or as a decode pool."""
+    batch = BATCHES[None, :]
+    batch = batch[:, batch[0] <= max(float(space.most.max(initial=1.0)), 1.0)]
+    run = decode_pool if alone else colocated
+    served = run(pricer, space.ranks, space.pp, workload, batch, acceptance)
+    legal = (batch <= space.most) & np.isfinite(served.tpot_s)
+    return flatten(space, served, batch, np.broadcast_to(legal, np.broadcast_shapes(legal.shape, space.pp.shape)))
+
+
+def prefill_candidates(space: Space, pricer: Pricer, workload: Workload, load: float) -> Candidates:
+    """Every (layout, tokens per step) of a prefill pool."""
+    computed = workload.computed_prompt_tokens
+    budget = pricer.engine.prefill_step_tokens
+    sizes = {min(computed, budget)} | {n * computed for n in (2, 4, 8, 16) if n * computed <= 2 * budget}
+    sizes |= {size for size in (budget / 4, budget / 2, budget) if size < computed}
+    tokens = np.array(sorted(sizes))[None, :]
+    served = prefill_pool(pricer, space.ranks, space.pp, workload, tokens, load)
+    held = np.maximum(tokens / workload.prompt_tokens, 1.0)
+    legal = (held <= space.most) & np.isfinite(served.ttft_s)
+    return flatten(space, served, tokens, legal)
+
+
+def colocated_deployments(space: Space, pricer: Pricer, request: PlanRequest, devices: int, acceptance: float) -> Deployments:
+    """Replicas of one layout, as many as the load needs or the system holds."""
+    found = decode_candidates(space, pricer, request.workload, acceptance, alone=False)
+    room = np.floor(devices / found.devices)
+    need = _replicas_needed(found, request.workload, room)
+    replicas = np.minimum(need, room)
+    return Deployments(
+        mode="colocated", decode=found, prefill=None, decode_replicas=replicas, prefill_replicas=np.zeros(len(found)),
+        requests_per_s=_carried(replicas * found.requests_per_s, request.workload), users=replicas * found.users,
+        ttft_s=found.ttft_s, tpot_s=found.tpot_s, transfer_s=np.zeros(len(found)), devices=replicas * found.devices,
+        priced=len(found),
+    )  # fmt: skip
+
+
+def _replicas_needed(found: Candidates, workload: Workload, room: Array) -> Array:
+    if workload.rate_requests_per_s is not None:
+        return np.maximum(np.ceil(workload.rate_requests_per_s / found.requests_per_s - 1e-9), 1.0)
+    if workload.users is not None:
+        return np.maximum(np.ceil(workload.users / found.users - 1e-9), 1.0)
+    return room
+
+
+def _carried(capacity: Array, workload: Workload) -> Array:
+    return capacity if workload.rate_requests_per_s is None else np.minimum(capacity, workload.rate_requests_per_s)
+
+
+def disaggregated_deployments(
+    prefill: Candidates, decode: Candidates, request: PlanRequest, devices: int, transfer_s: float, load: float
+) -> Deployments:
+    """Join pools: for each efficient pair, the replica counts that carry most on the available devices."""
+    limit = request.limit
+    if limit.ttft_s is not None:
+        prefill = _keep_some(prefill, prefill.ttft_s + transfer_s <= limit.ttft_s)
+    if limit.tpot_s is not None:
+        decode = _keep_some(decode, decode.tpot_s <= limit.tpot_s)
+    # Efficient sets per replica size: a small pool leaves other remainders than a large one.
+    quick = request.objective == "latency"
+    few_p = _by_size(prefill, prefill.ttft_s, devices, 4 if quick else 1)
+    few_d = _by_size(decode, decode.tpot_s, devices, 8)
+    p, d = (index.ravel() for index in np.meshgrid(np.arange(len(few_p)), np.arange(len(few_d)), indexing="ij"))
+    one_p, one_d = few_p.take(p), few_d.take(d)
+    supply = one_p.requests_per_s * load
+    room = np.floor((devices - one_p.devices) / one_d.devices)
+    options = np.linspace(0, 1, 32)[None, 1:]
+    decode_n = np.maximum(np.floor(room[:, None] * options), 1.0)
+    if request.workload.rate_requests_per_s is not None:
+        needed = np.ceil(request.workload.rate_requests_per_s / one_d.requests_per_s)[:, None]
+        decode_n = np.minimum(np.maximum(needed, 1.0), np.maximum(room[:, None], 1.0))
+    elif request.workload.users is not None:
+        needed = np.ceil(request.workload.users / one_d.users)[:, None]
+        decode_n = np.minimum(np.maximum(needed, 1.0), np.maximum(room[:, None], 1.0))
+    wanted = decode_n * one_d.requests_per_s[:, None]
+    if request.workload.rate_requests_per_s is not None:
+        wanted = np.minimum(wanted, request.workload.rate_requests_per_s)
+    prefill_n = np.maximum(np.ceil(wanted / supply[:, None] - 1e-9), 1.0)
+    spare = np.floor((devices - decode_n * one_d.devices[:, None]) / one_p.devices[:, None])
+    prefill_n = np.minimum(prefill_n, np.maximum(spare, 0.0))
+    carried = np.minimum(wanted, prefill_n * supply[:, None])
+    used = decode_n * one_d.devices[:, None] + prefill_n * one_p.devices[:, None]
+    legal = (prefill_n >= 1) & (used <= devices) & (room[:, None] >= 1)
+    bounded = request.workload.rate_requests_per_s is not None or request.workload.users is not None
+    merit = np.where(legal, carried / (used if bounded else float(devices)), -1.0)
+    best = np.argmax(merit, axis=1)
+    pair = np.arange(len(p))
+    ok = legal[pair, best]
+    pair, best = pair[ok], best[ok]
+    one_p, one_d = one_p.take(pair), one_d.take(pair)
+    n_d, n_p, rate = decode_n[pair, best], prefill_n[pair, best], carried[pair, best]
+    # A starved decode pool runs with fewer sequences; its TPOT only gets better, and is kept as the upper value.
+    return Deployments(
+        mode="disaggregated", decode=one_d, prefill=one_p, decode_replicas=n_d, prefill_replicas=n_p, requests_per_s=rate,
+        users=np.minimum(n_d * one_d.users, rate * (request.workload.output_tokens - 1) * one_d.tpot_s + 1), ttft_s=one_p.ttft_s + transfer_s,
+        tpot_s=one_d.tpot_s, transfer_s=np.full(len(pair), transfer_s), devices=used[pair, best],
+        priced=len(prefill) + len(decode),
+    )  # fmt: skip
+
+
+def _keep_some(found: Candidates, legal: Array) -> Candidates:
+    # Where nothing meets the limit the nearest is kept, so that a refusal can show it.
+    return found.take(legal) if legal.any() else found
+
+
+def _by_size(found: Candidates, latency: Array, devices: int, keep: int) -> Candidates:
+    # Of each replica size the candidates that no other beats in latency and rate, thinned to the `keep` that carry
+    # most; sizes whose best device carries under half of the best device's rate are left out.
+    per_device = found.requests_per_s / found.devices
+    worth = 0.5 * float(per_device.max(initial=0.0)) if keep == 1 else 0.0
+    index = np.flatnonzero((found.devices < devices) & (per_device >= worth))
+    if not len(index):
+        return found.take(index)
+    order = index[np.lexsort((-per_device[index], latency[index], found.devices[index]))]
+    size, rate = found.devices[order], per_device[order]
+    starts = np.flatnonzero(np.concatenate(([True], size[1:] != size[:-1])))
+    chosen: list[Array] = []
+    for start, end in zip(starts, (*starts[1:], len(order)), strict=True):
+        best = np.maximum.accumulate(rate[start:end])
+        front = start + np.flatnonzero(np.concatenate(([True], best[1:] > best[:-1])))
+        if len(front) > keep:
+            front = front[np.unique(np.linspace(len(front) - 1, 0, keep).round().astype(int))] if keep > 1 else front[-1:]
+        chosen.append(order[front])
+    return found.take(np.concatenate(chosen))

@@ -1,0 +1,123 @@
+"""From seconds of steps to what a user feels: TPOT, TTFT and throughput of a replica in steady state.
+
+Notes
+-----
+``b`` sequences per attention group decode together; each of a request's ``O`` output tokens costs ``1 / m`` steps,
+``m`` the tokens per step under speculation. Co-located: while one request decodes, the ``b`` others of its group each
+bring ``C`` prompt chunks, and a step with a chunk takes ``t_mixed`` instead of ``t_decode``:
+
+``duration = (O / m - b C) t_decode + b C t_mixed``, all steps mixed if ``b C > O / m``.
+
+Waiting for the prompt's turn is that of a single server with steady service at load ``rho``: ``rho / (2 (1 - rho))``
+services (Pollaczek–Khinchine with deterministic service). Throughput is users over residence (Little's law).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dougong.cost.step import Pricer, StepSeconds, tokens_per_step
+from dougong.ops import Ranks, Tokens
+from dougong.ops.operators import Number
+from dougong.workload import Workload
+
+MAX_LOAD = 0.95
+"""Waiting is evaluated at most at this load: a closed loop keeps it finite, an open loop must stay below."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Steady state of one replica; arrays broadcast over candidates."""
+
+    ttft_s: Number
+    tpot_s: Number
+    requests_per_s: Number  # of one replica
+    users: Number  # in flight in one replica
+    step_s: Number  # the step that repeats most
+    decode_step: StepSeconds | None = None
+    prefill_step: StepSeconds | None = None
+
+
+def _queue(load: Number) -> Number:
+    load = np.minimum(load, MAX_LOAD)
+    return load / (2.0 * (1.0 - load))
+
+
+def decode_tokens(workload: Workload, batch: Number, draft_tokens: int) -> Tokens:
+    """A decode step of ``batch`` sequences per attention group at their mean context."""
+    return Tokens(decode_sequences=batch, queries=1.0 + draft_tokens, context=workload.mean_decode_context)
+
+
+def prefill_tokens(workload: Workload, tokens: Number) -> Tokens:
+    """A step that computes ``tokens`` prompt tokens per attention group.
+
+    The mean prompt token attends to the cached prefix and half of what is computed.
+    """
+    computed = workload.computed_prompt_tokens
+    cached = workload.prompt_tokens - computed
+    return Tokens(
+        prefill_tokens=tokens, prefill_context=cached + computed / 2 + 0.0 * tokens, prefill_sequences=tokens / computed
+    )
+
+
+def decode_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Workload, batch: Number, acceptance: float) -> Served:
+    """Decode only: what a decode pool does after prefill elsewhere."""
+    m = tokens_per_step(pricer.draft_tokens, acceptance)
+    step = pricer.step(ranks, pp, decode_tokens(workload, batch, pricer.draft_tokens), decode=True, prefill=False)
+    tpot = step.total / m
+    users = batch * ranks.attn_dp * pp
+    return Served(
+        ttft_s=0.0 * tpot, tpot_s=tpot, requests_per_s=users / (max(workload.output_tokens - 1.0, 1.0) * tpot),
+        users=users, step_s=step.total, decode_step=step,
+    )  # fmt: skip
+
+
+def prefill_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Workload, tokens: Number, load: float) -> Served:
+    """Prefill only: ``tokens`` prompt tokens per attention group and step, pool kept at ``load``."""
+    step = pricer.step(ranks, pp, prefill_tokens(workload, tokens), decode=False, prefill=True)
+    computed = workload.computed_prompt_tokens
+    steps = np.maximum(computed / tokens, 1.0)
+    # Stages work on different steps at once: one step leaves every total/pp seconds.
+    service = step.total * (1.0 + (steps - 1.0) / pp)
+    rate = tokens * ranks.attn_dp / computed * pp / step.total
+    ttft = pricer.engine.request_s + service + _queue(load) * steps * step.total / pp
+    return Served(
+        ttft_s=ttft, tpot_s=0.0 * ttft, requests_per_s=rate, users=rate * ttft, step_s=step.total, prefill_step=step
+    )
+
+
+def colocated(pricer: Pricer, ranks: Ranks, pp: Number, workload: Workload, batch: Number, acceptance: float) -> Served:
+    """Prefill chunks and decode share every replica."""
+    m = tokens_per_step(pricer.draft_tokens, acceptance)
+    computed = workload.computed_prompt_tokens
+    decode = decode_tokens(workload, batch, pricer.draft_tokens)
+    steps_per_request = max(workload.output_tokens / m, 1.0)
+    # Prompts that arrive within one step share it, up to the engine's token budget.
+    arriving = np.maximum(batch / steps_per_request, 1.0)
+    chunk = np.minimum(computed * arriving, pricer.engine.prefill_step_tokens)
+    prompt = prefill_tokens(workload, chunk)
+    mixed = Tokens(
+        decode_sequences=decode.decode_sequences, queries=decode.queries, context=decode.context,
+        prefill_tokens=prompt.prefill_tokens, prefill_context=prompt.prefill_context,
+        prefill_sequences=prompt.prefill_sequences,
+    )  # fmt: skip
+    plain = pricer.step(ranks, pp, decode, decode=True, prefill=False)
+    both = pricer.step(ranks, pp, mixed, decode=True, prefill=True)
+    chunks = computed / chunk
+    mixed_steps = batch * chunks
+    share = np.minimum(mixed_steps / steps_per_request, 1.0)
+    duration = np.where(
+        mixed_steps < steps_per_request,
+        steps_per_request * (plain.total + share * (both.total - plain.total)),
+        mixed_steps * both.total,
+    )
+    tpot = duration / workload.output_tokens
+    own = np.maximum(chunks, 1.0) * both.total
+    ttft = pricer.engine.request_s + 0.5 * plain.total + own * (1.0 + _queue(share) * (1.0 - 1.0 / np.maximum(batch, 1.0)))
+    users = batch * ranks.attn_dp * pp
+    return Served(
+        ttft_s=ttft, tpot_s=tpot, requests_per_s=users / (ttft + (workload.output_tokens - 1.0) * tpot), users=users,
+        step_s=plain.total, decode_step=plain, prefill_step=both,
+    )  # fmt: skip
