@@ -16,9 +16,9 @@ from dougong.ops import Dtypes
 class Recipe:
     """A named quantisation: stored dtypes of matrices and of experts, and what they multiply with."""
 
-    weights: str
-    experts: str
-    activations: str
+    weights: str | None  # None: as stored in the checkpoint
+    experts: str | None
+    activations: str | None
     note: str
 
 
@@ -89,13 +89,13 @@ def _multiplies_in(stored: str, activation: str, chip: Chip) -> str:
     return base
 
 
-def apply(model: Model, precision: str, chip: Chip, kv_dtype: str | None = None) -> Precise:
+def apply(model: Model, precision: str | Recipe, chip: Chip, kv_dtype: str | None = None) -> Precise:
     """Bring ``model`` into ``precision`` for ``chip``.
 
     Parameters
     ----------
     precision
-        One of :data:`PRECISIONS`. ``native`` keeps the checkpoint; ``auto`` keeps it where the chip can compute it
+        One of :data:`PRECISIONS`, or a recipe of one's own. ``native`` keeps the checkpoint; ``auto`` keeps it where the chip can compute it
         and takes INT8 (W8A8) for an FP8 checkpoint on a chip that has INT8 but no FP8.
     kv_dtype
         Stored dtype of the cache; None keeps the model's own.
@@ -105,11 +105,11 @@ def apply(model: Model, precision: str, chip: Chip, kv_dtype: str | None = None)
     UnknownId
         If the precision or cache dtype is not known.
     """
-    if precision not in PRECISIONS:
+    if isinstance(precision, str) and precision not in PRECISIONS:
         raise UnknownId("precision", precision, PRECISIONS)
     if kv_dtype is not None and kv_dtype not in DTYPE_BITS:
         raise UnknownId("dtype", kv_dtype, DTYPE_BITS)
-    name, note = precision, ""
+    name, note = (precision, "") if isinstance(precision, str) else ("recipe", "")
     native = _FAMILY[model.activation_dtype]
     if precision == "auto":
         name = "native"
@@ -124,8 +124,8 @@ def apply(model: Model, precision: str, chip: Chip, kv_dtype: str | None = None)
         precise, activations = model, model.activation_dtype
         note = note or "the checkpoint as published"
     else:
-        recipe = RECIPES[name]
-        precise, activations = _convert(model, recipe), recipe.activations
+        recipe = RECIPES[name] if isinstance(precision, str) else precision
+        precise, activations = _convert(model, recipe), recipe.activations or model.activation_dtype
         note = f"{recipe.note}; {note}" if note else recipe.note
     stored = sorted({linear.dtype for _, linear in precise.each_linear(mtp=True)} | _expert_dtypes(precise) | {"bf16"})
     stored = sorted({*stored, precise.head.dtype})
@@ -151,16 +151,20 @@ def _convert(model: Model, recipe: Recipe) -> Model:
         model,
         layers=tuple(_convert_layer(layer, recipe) for layer in model.layers),
         mtp_layers=tuple(_convert_layer(layer, recipe) for layer in model.mtp_layers),
-        activation_dtype=recipe.activations,
+        activation_dtype=recipe.activations or model.activation_dtype,
     )
 
 
 def _convert_layer(layer: Layer, recipe: Recipe) -> Layer:
     def convert(linear: Linear) -> Linear:
+        if recipe.weights is None:
+            return linear
         quantised = linear.group in _QUANTISED_GROUPS and not linear.absorbed
         return replace(linear, dtype=recipe.weights if quantised else "bf16")
 
-    experts = replace(layer.experts, dtype=recipe.experts) if layer.experts else None
+    experts = layer.experts
+    if experts is not None and recipe.experts is not None:
+        experts = replace(experts, dtype=recipe.experts)
     return replace(layer, linears=tuple(convert(linear) for linear in layer.linears), experts=experts)
 
 

@@ -101,7 +101,7 @@ class Pricer:
         host = (
             self.engine.step_s * (1.0 + (0.3 * self.draft_tokens if decode else 0.0))
             + self.engine.layer_s * model.num_layers
-            + self.engine.sequence_s * tokens.decode_sequences * ranks.attn_dp * pp
+            + self.engine.sequence_s * tokens.decode_sequences  # each attention group has a scheduler of its own
         )
         return StepSeconds(compute=compute, reduce=reduce, exchange=exchange - hidden, host=host)
 

@@ -15,13 +15,27 @@ services (Pollaczek–Khinchine with deterministic service). Throughput is users
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from dougong.cost.step import Pricer, StepSeconds, tokens_per_step
 from dougong.ops import Ranks, Tokens
 from dougong.ops.operators import Number
-from dougong.workload import Workload
+
+
+class Shape(Protocol):
+    """A workload's lengths, as numbers or columns: what :class:`dougong.workload.Workload` has."""
+
+    @property
+    def prompt_tokens(self) -> Number: ...
+    @property
+    def output_tokens(self) -> Number: ...
+    @property
+    def computed_prompt_tokens(self) -> Number: ...
+    @property
+    def mean_decode_context(self) -> Number: ...
+
 
 MAX_LOAD = 0.95
 """Waiting is evaluated at most at this load: a closed loop keeps it finite, an open loop must stay below."""
@@ -45,12 +59,12 @@ def _queue(load: Number) -> Number:
     return load / (2.0 * (1.0 - load))
 
 
-def decode_tokens(workload: Workload, batch: Number, draft_tokens: int) -> Tokens:
+def decode_tokens(workload: Shape, batch: Number, draft_tokens: int) -> Tokens:
     """A decode step of ``batch`` sequences per attention group at their mean context."""
     return Tokens(decode_sequences=batch, queries=1.0 + draft_tokens, context=workload.mean_decode_context)
 
 
-def prefill_tokens(workload: Workload, tokens: Number) -> Tokens:
+def prefill_tokens(workload: Shape, tokens: Number) -> Tokens:
     """A step that computes ``tokens`` prompt tokens per attention group.
 
     The mean prompt token attends to the cached prefix and half of what is computed.
@@ -62,19 +76,19 @@ def prefill_tokens(workload: Workload, tokens: Number) -> Tokens:
     )
 
 
-def decode_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Workload, batch: Number, acceptance: float) -> Served:
+def decode_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float) -> Served:
     """Decode only: what a decode pool does after prefill elsewhere."""
     m = tokens_per_step(pricer.draft_tokens, acceptance)
     step = pricer.step(ranks, pp, decode_tokens(workload, batch, pricer.draft_tokens), decode=True, prefill=False)
     tpot = step.total / m
     users = batch * ranks.attn_dp * pp
     return Served(
-        ttft_s=0.0 * tpot, tpot_s=tpot, requests_per_s=users / (max(workload.output_tokens - 1.0, 1.0) * tpot),
+        ttft_s=0.0 * tpot, tpot_s=tpot, requests_per_s=users / (np.maximum(workload.output_tokens - 1.0, 1.0) * tpot),
         users=users, step_s=step.total, decode_step=step,
     )  # fmt: skip
 
 
-def prefill_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Workload, tokens: Number, load: float) -> Served:
+def prefill_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, tokens: Number, load: float) -> Served:
     """Prefill only: ``tokens`` prompt tokens per attention group and step, pool kept at ``load``."""
     step = pricer.step(ranks, pp, prefill_tokens(workload, tokens), decode=False, prefill=True)
     computed = workload.computed_prompt_tokens
@@ -88,12 +102,12 @@ def prefill_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Workload, t
     )
 
 
-def colocated(pricer: Pricer, ranks: Ranks, pp: Number, workload: Workload, batch: Number, acceptance: float) -> Served:
+def colocated(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float) -> Served:
     """Prefill chunks and decode share every replica."""
     m = tokens_per_step(pricer.draft_tokens, acceptance)
     computed = workload.computed_prompt_tokens
     decode = decode_tokens(workload, batch, pricer.draft_tokens)
-    steps_per_request = max(workload.output_tokens / m, 1.0)
+    steps_per_request = np.maximum(workload.output_tokens / m, 1.0)
     # Prompts that arrive within one step share it, up to the engine's token budget.
     arriving = np.maximum(batch / steps_per_request, 1.0)
     chunk = np.minimum(computed * arriving, pricer.engine.prefill_step_tokens)

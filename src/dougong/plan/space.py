@@ -17,11 +17,8 @@ from dougong.workload import Workload
 
 Array = Any
 
-BATCHES = np.array(
-    [1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1536, 2048],
-    dtype=float,
-)  # fmt: skip
-"""Sequences per attention group that are priced: steps of at most a third, so the best lies near one of them."""
+BATCHES = np.unique(np.round(np.geomspace(1, 4096, 96))).astype(float)
+"""Sequences per attention group that are priced: at most a tenth apart beyond ten, so the best lies near one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
