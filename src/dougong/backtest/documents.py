@@ -1,0 +1,224 @@
+"""Conditions that a document states once for many rows: load, batch, cache type, layouts.
+
+Each function below belongs to one document and cites where it says so. Nothing here depends on a measured
+value, except the load of a run whose source prints rate and latency (Little's law, said in ``assumed``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from dougong.backtest.case import Case, PhaseLayout
+
+TRTLLM_REQUESTS = {
+    (128, 128): 30_000, (128, 2048): 3_000, (128, 4096): 1_500, (500, 2000): 3_000, (1000, 1000): 3_000,
+    (1000, 2000): 1_500, (1024, 1024): 3_000, (1024, 8192): 1_500, (1024, 32768): 1_000, (2048, 128): 3_000,
+    (2048, 2048): 1_500, (5000, 500): 1_500, (8192, 1024): 1_500, (20000, 2000): 1_000, (32768, 1024): 1_000,
+}  # fmt: skip
+"""Requests of a run by (input, output) length: TensorRT-LLM perf-overview.md, "Preparing a Dataset"."""
+
+INFERENCEX_MEAN_FRAC = 0.9
+"""InferenceX draws lengths uniformly from 80 to 100 % of the nominal (its ``random_range_ratio`` is 0.8)."""
+
+
+def conditions_of(case: Case, workload: str) -> Case:
+    """The case with what its document says elsewhere."""
+    for words, rule in _RULES:
+        if words in case.source.document or words in f"{case.source.document} {case.source.section}":
+            case = rule(case, workload)
+    return case
+
+
+def little(case: Case) -> Case:
+    """Requests in flight from the printed rate and latency, where the load itself is not stated.
+
+    Notes
+    -----
+    Little's law: requests in flight = request rate * (TTFT + TPOT * (output tokens - 1)).
+    """
+    unsaid = case.concurrency is None and case.batch_per_device is None and case.requests is None
+    tpot, output = case.measured.get("tpot_s"), case.output_tokens
+    rate = case.measured.get("output_tokens_per_s_per_chip")
+    if rate is None and output is not None and case.prompt_tokens is not None:
+        total = case.measured.get("total_tokens_per_s_per_chip")
+        rate = None if total is None else total * output / (output + case.prompt_tokens)
+    chips = sum(case.chips.values())
+    if not (unsaid and tpot and rate and output and chips):
+        return case
+    seconds = case.measured.get("ttft_s", 0.0) + tpot * (output - 1)
+    users = max(1, round(rate * chips / output * seconds))
+    note = f"the load is not stated; {users} requests in flight follow from rate and latency (Little's law)"
+    return replace(case, concurrency=users, assumed=(*case.assumed, note))
+
+
+def inferencex(case: Case) -> Case:
+    """What the InferenceX launch scripts say: ten times as many requests as in flight, offered at once.
+
+    References
+    ----------
+    SemiAnalysisAI/InferenceX, benchmarks/*.sh at 1fc5d73: ``--num-prompts $((CONC * 10))``, cache types and
+    token budgets per engine, model and chip.
+    """
+    notes = list(case.assumed)
+    family, engine = case.family, case.engine.lower()
+    blackwell = any(word in case.chip for word in ("b200", "b300"))
+    precision, budget = case.precision, case.prefill_batch_tokens
+    kv = precision.kv
+    if "vllm" in engine:
+        budget = budget or 8192
+        if (family == "gpt-oss" and blackwell) or (family == "llama" and precision.weights == "fp8_e4m3"):
+            kv = "fp8_e4m3"
+        if family == "gpt-oss":
+            precision = replace(precision, activations="mxfp8" if blackwell else "bf16")
+    elif "sglang" in engine and family == "deepseek":
+        budget = budget or (16384 if blackwell else 32768)
+        kv = "fp8_e4m3" if blackwell else kv
+    elif "trtllm" in engine or "tensorrt" in engine:
+        prompt, users = case.prompt_tokens or 0, case.concurrency or 0
+        budget = budget or (
+            20_000 if family == "gpt-oss" else max(8192, -(-(users + prompt + 64) // 64) * 64)
+        )
+        kv = "fp8_e4m3" if family in ("deepseek", "gpt-oss") else kv
+    if kv != precision.kv or budget != case.prefill_batch_tokens:
+        notes.append("cache type and token budget are those of the InferenceX launch scripts")
+    requests = case.requests or (10 * case.concurrency if case.concurrency else None)
+    return replace(
+        case,
+        precision=replace(precision, kv=kv),
+        prefill_batch_tokens=budget,
+        requests=requests,
+        assumed=tuple(notes),
+    )
+
+
+def drawn_lengths(case: Case) -> Case:
+    """Mean lengths of an InferenceX run, whose nominal lengths are upper ends."""
+    if case.prompt_tokens is None or case.output_tokens is None:
+        return case
+    note = "lengths are drawn from 80 to 100 % of the nominal; the mean is taken"
+    return replace(
+        case,
+        prompt_tokens=round(case.prompt_tokens * INFERENCEX_MEAN_FRAC),
+        output_tokens=round(case.output_tokens * INFERENCEX_MEAN_FRAC),
+        printed={**case.printed, "isl": case.prompt_tokens, "osl": case.output_tokens},
+        assumed=(*case.assumed, note),
+    )
+
+
+def _trtllm_overview(case: Case, workload: str) -> Case:
+    """perf-overview.md: every request queued at once; FP8 cache but for gpt-oss on Hopper."""
+    prompt, output = case.prompt_tokens or 0, case.output_tokens or 0
+    hopper_oss = case.family == "gpt-oss" and any(word in case.chip for word in ("h100", "h200"))
+    precision = replace(case.precision, kv=None if hopper_oss else "fp8_e4m3")
+    assumed = tuple(note for note in case.assumed if "FP8 cache" not in note)
+    requests = TRTLLM_REQUESTS.get((prompt, output))
+    return replace(case, saturated=True, requests=requests, precision=precision, assumed=assumed)
+
+
+def _inferencex_rows(case: Case, workload: str) -> Case:
+    if "gap-analysis" in workload:
+        return case
+    return drawn_lengths(inferencex(case))
+
+
+def _large_scale_ep(case: Case, workload: str) -> Case:
+    """Tables under "Overall Throughput": 16,384 tokens per device; cached length is the input length."""
+    if set(case.layouts) == {"prefill"}:
+        return replace(case, prefill_batch_tokens=case.prefill_batch_tokens or 16_384)
+    acceptance = 0.6 if case.kind == "measured_with_simulated_acceptance" else case.acceptance
+    return replace(case, context_tokens=case.context_tokens or case.prompt_tokens, acceptance=acceptance)
+
+
+def _gb200_part_1(case: Case, workload: str) -> Case:
+    """Decode nodes are kept saturated; the batch is what memory holds, and is not printed."""
+    note = "decode nodes are kept saturated; the batch is read as the largest that fits"
+    return replace(
+        case,
+        saturated=True,
+        context_tokens=case.context_tokens or case.prompt_tokens,
+        assumed=(*case.assumed, note),
+    )
+
+
+def _deepseek_profile(case: Case, workload: str) -> Case:
+    """profile-data README: 16K tokens per GPU in prefill, routing forced even."""
+    tokens = 16_384 if set(case.layouts) == {"prefill"} else None
+    return replace(case, balanced_experts=True, prefill_batch_tokens=case.prefill_batch_tokens or tokens)
+
+
+def _deepseek_production(case: Case, workload: str) -> Case:
+    """open-infra-index day 6: users see 20 to 22 tokens/s, so a decode rate tells the sequences in flight."""
+    rate = case.measured.get("decode_tokens_per_s_per_chip")
+    if rate is None or case.batch_per_device is not None:
+        return replace(case, prefill_batch_tokens=case.prefill_batch_tokens or 16_384)
+    note = (
+        "sequences in flight follow from the printed decode rate at 20 to 22 tokens/s per user (Little's law)"
+    )
+    return replace(case, batch_per_device=round(rate / 21, 1), assumed=(*case.assumed, note))
+
+
+def _vllm_posts(case: Case, workload: str) -> Case:
+    if "2026-02-03" in case.source.section:
+        # DP and EP everywhere; the batch fills memory; FP4 experts and output projection, FP8 in MLA.
+        note = "the decode batch fills GPU memory, as the post says of its other workloads"
+        precision = replace(case.precision, weights="fp8_e4m3", kv=case.precision.kv)
+        return replace(case, saturated=True, precision=precision, assumed=(*case.assumed, note))
+    if "2026-02-13" in case.source.section:
+        budget = (
+            20_480 if "v3.2" in case.model else 32_768
+        )  # --max-num-batched-tokens, "Optimized Configurations"
+        changed = replace(case, prefill_batch_tokens=case.prefill_batch_tokens or budget)
+        if case.concurrency is None:
+            note = "the highest point of a sweep over concurrency; the load is read as saturation"
+            changed = replace(changed, saturated=True, assumed=(*case.assumed, note))
+        total = changed.measured.get("total_tokens_per_s_per_chip")
+        if total is not None and case.output_tokens != 1:
+            measured = {k: v for k, v in changed.measured.items() if not k.startswith("total")}
+            note = "the post calls this figure output throughput, per GPU"
+            changed = replace(
+                changed,
+                measured={**measured, "output_tokens_per_s_per_chip": total},
+                assumed=(*changed.assumed, note),
+            )
+        return changed
+    return case
+
+
+def _infersim(case: Case, workload: str) -> Case:
+    """InferSim example scripts at f2293da: prefill on one GPU, 16,384 tokens; decode batch, world size."""
+    if case.family != "qwen":
+        return case
+    decode = case.layouts.get("decode") or case.layouts.get("all")
+    found = re.search(r"^(\d+)x ", case.system)
+    size = int(found[1]) if found else 1
+    if decode is None:
+        decode = PhaseLayout.of(attn_dp=size, ep=size)
+    layouts = {"prefill": PhaseLayout(), "decode": decode}
+    note = "layouts and batch are those of the example scripts: prefill on one GPU, decode on all"
+    return replace(
+        case, layouts=layouts, chips={"prefill": 1.0, "decode": float(size)}, prefill_batch_tokens=16_384,
+        batch_per_device=case.batch_per_device or 64.0, assumed=(note,), refused=None,
+    )  # fmt: skip
+
+
+def _rate_limited(case: Case, workload: str) -> Case:
+    """Nightly configurations print an offered rate; 0 and None mean as fast as possible."""
+    found = re.search(r"request rate (\d+(?:\.\d+)?)", case.note)
+    rate = float(found[1]) if found else 0.0
+    return replace(case, rate_requests_per_s=rate) if rate > 0 else case
+
+
+_Rule = Callable[[Case, str], Case]
+_RULES: tuple[tuple[str, _Rule], ...] = (
+    ("NVIDIA/TensorRT-LLM docs", _trtllm_overview),
+    ("aiconfigurator silicon_sample", _inferencex_rows),
+    ("2025-05-05-large-scale-ep", _large_scale_ep),
+    ("2025-06-16-gb200-part-1", _gb200_part_1),
+    ("deepseek-ai/profile-data", _deepseek_profile),
+    ("deepseek-ai/open-infra-index", _deepseek_production),
+    ("vllm-project.github.io _posts", _vllm_posts),
+    ("alibaba/InferSim", _infersim),
+    ("vllm-project/vllm-ascend", _rate_limited),
+)
