@@ -28,6 +28,7 @@ NUMBERS = tuple(_NUMBERS.split())
 
 Words = NDArray[np.str_]
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Facts:
     def __getitem__(self, name: str) -> Floats:
         return self.numbers[name]
 
-    def where(self, mask: NDArray[np.bool_]) -> Facts:
+    def where(self, mask: Mask) -> Facts:
         """The rows under ``mask``."""
         return Facts(
             {name: column[mask] for name, column in self.words.items()},

@@ -24,17 +24,22 @@ class Family:
     parameters: tuple[Start, ...]
 
 
-CHOSEN = (Start("gemm_tile_rows", 64.0, "1", "rows of the least tile; chosen among 32, 64 and 128"),)
+CHOSEN = (
+    Start("gemm_tile_rows", 64.0, "1", "rows of the least tile; chosen among 32, 64 and 128"),
+    Start("gemm_balance_flop_per_byte", 300.0, "FLOP/byte", "balance at which the efficiencies are stated"),
+)
 """Parameters that are set, with their reason."""
 
 _GEMM = (
     Start("gemm_fixed_s", 2e-6, "s", "time of a GEMM that neither computes nor reads"),
     Start("gemm_depth_s", 1e-9, "s", "walk along one unit of k; bounds narrow GEMMs"),
     Start("gemm_memory_efficiency", 0.9, "1", "reached share of memory bandwidth"),
-    Start("gemm_efficiency", 1.0, "1", "reached share of the bf16 or fp8 peak, on a chip of zero balance"),
-    Start("gemm_efficiency_int8", 1.2, "1", "the same for int8; two chips"),
-    Start("gemm_efficiency_fp4", 1.2, "1", "the same for 4-bit block formats; Blackwell chips only"),
-    Start("gemm_balance_flop_per_byte", 700.0, "FLOP/byte", "balance at which that share has halved"),
+    Start(
+        "gemm_efficiency_limit", 0.95, "1", "reached share of the peak on a chip of little compute per byte"
+    ),
+    Start("gemm_efficiency", 0.75, "1", "reached share of the bf16 or fp8 peak at the reference balance"),
+    Start("gemm_efficiency_int8", 0.85, "1", "the same for int8; two chips"),
+    Start("gemm_efficiency_fp4", 0.85, "1", "the same for 4-bit block formats; Blackwell chips only"),
     Start("grouped_padding_rows", 64.0, "1", "rows each active expert wastes"),
     Start(
         "elementwise_fixed_s",

@@ -27,10 +27,16 @@ Number = Any
 """A float, or an array that broadcasts against the others."""
 
 
-def _compute_rate(p: Parameters, peak: Number, bandwidth: Number, efficiency: Number) -> Number:
-    # A chip with more FLOP per byte is harder to feed, and its printed peak is further from its sustained
-    # clock.
-    return peak * efficiency / (1.0 + peak / (bandwidth * p.gemm_balance_flop_per_byte))
+def _compute_squared(
+    p: Parameters, flop: Number, peak: Number, bandwidth: Number, efficiency: Number
+) -> Number:
+    # On-chip traffic per FLOP is set by tile sizes, and on-chip bandwidth follows memory bandwidth:
+    # the more FLOP per byte a chip has, the longer its units wait to be fed.
+    limit, reference = p.gemm_efficiency_limit, p.gemm_balance_flop_per_byte
+    starving = np.maximum((limit / efficiency) ** 2 - 1.0, 0.0) / (reference * reference)
+    balance = peak / bandwidth
+    t_peak = flop / (peak * limit)
+    return t_peak * t_peak * (1.0 + balance * balance * starving)
 
 
 def gemm_s(
@@ -68,16 +74,19 @@ def gemm_s(
 
     Notes
     -----
-    ``t = t_0 + sqrt(t_c^2 + t_m^2 + t_k^2)``. ``t_c`` counts rows rounded up to a tile; ``t_k = k * depth``
-    is the walk of one column of tiles along ``k``, which bounds narrow GEMMs that cannot fill the chip.
-    Fitted for m from 1 to 16,384, n from 256 to 32,768, k from 256 to 16,384.
+    ``t = t_0 + sqrt(t_c^2 + t_m^2 + t_k^2)``. ``t_c = flop / (peak e(I))`` with ``I = peak / bandwidth`` and
+    ``e(I) = limit / sqrt(1 + ((limit / efficiency)^2 - 1) (I / 300)^2)``: the limit on a chip of little
+    compute per byte, the given efficiency at 300 FLOP/byte, falling as ``1 / I`` beyond. Rows are rounded up
+    to a tile. ``t_k = k * depth`` is the walk of one column of tiles along ``k``, which bounds narrow GEMMs
+    that cannot fill the chip. Fitted for m from 1 to 16,384, n from 256 to 32,768, k from 256 to 16,384 and
+    I from 72 to 1,875.
     """
     efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
     rows = np.ceil(m / p.gemm_tile_rows) * p.gemm_tile_rows
-    t_c = flop * (rows / m) / _compute_rate(p, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
+    t_c2 = _compute_squared(p, flop * (rows / m), peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
     t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
     t_k = k * p.gemm_depth_s
-    return p.gemm_fixed_s + np.sqrt(t_c * t_c + t_m * t_m + t_k * t_k)
+    return p.gemm_fixed_s + np.sqrt(t_c2 + t_m * t_m + t_k * t_k)
 
 
 def grouped_gemm_s(
@@ -119,10 +128,10 @@ def grouped_gemm_s(
     """
     efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
     padded = 1.0 + p.grouped_padding_rows / tokens_per_expert
-    t_c = flop * padded / _compute_rate(p, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
+    t_c2 = _compute_squared(p, flop * padded, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
     t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
     t_k = k * p.gemm_depth_s
-    return p.gemm_fixed_s + np.sqrt(t_c * t_c + t_m * t_m + t_k * t_k)
+    return p.gemm_fixed_s + np.sqrt(t_c2 + t_m * t_m + t_k * t_k)
 
 
 def decode_attention_s(

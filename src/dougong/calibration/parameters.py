@@ -31,6 +31,7 @@ class Parameters:
     gemm_depth_s: float
     gemm_tile_rows: float
     gemm_memory_efficiency: float
+    gemm_efficiency_limit: float
     gemm_efficiency: float
     gemm_efficiency_int8: float
     gemm_efficiency_fp4: float
@@ -69,10 +70,10 @@ class Parameters:
         return _shipped() if path is None else _read(path.read_text(encoding="utf-8"), str(path))
 
     def compute_efficiency(self, dtype: str) -> float:
-        """Share of the peak that a large GEMM in ``dtype`` would reach on a chip of zero balance [1].
+        """Share of the peak that a large GEMM in ``dtype`` reaches at the reference balance [1].
 
-        The share reached on a real chip is this over ``1 + balance / gemm_balance_flop_per_byte``, where the
-        balance is peak FLOP/s over byte/s of memory.
+        The reference is ``gemm_balance_flop_per_byte`` of peak over memory bandwidth, about that of an H100
+        in bf16; the forms work out what a chip of another balance reaches.
         """
         if dtype == "int8":
             return self.gemm_efficiency_int8

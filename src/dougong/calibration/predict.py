@@ -61,13 +61,11 @@ def gemm_log_ratio(p: Parameters, facts: Facts) -> Floats:
         "k": k,
         **_roof(facts),
     }
-    gemm = np.where(
-        facts.words["op"] == "grouped_gemm",
-        grouped_gemm_s(p, tokens_per_expert=m, **counts),
-        gemm_s(p, m=m, **counts),
-    )
+    grouped = facts.words["op"] == "grouped_gemm"
+    gemm: Floats = grouped * grouped_gemm_s(p, tokens_per_expert=m, **counts)
+    gemm = gemm + ~grouped * gemm_s(p, m=m, **counts)
     bandwidth = facts["bandwidth_bytes_per_s"]
-    passes = elementwise_s(p, bytes_=m * k * (_BF16 + values_in), bandwidth_bytes_per_s=bandwidth)
+    passes: Floats = elementwise_s(p, bytes_=m * k * (_BF16 + values_in), bandwidth_bytes_per_s=bandwidth)
     return np.log((gemm + quantised * passes) / _time(facts, counts["flop"]))
 
 

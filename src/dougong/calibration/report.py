@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from dougong.calibration.facts import Facts, Floats
+from dougong.calibration.facts import Facts, Floats, Mask
 from dougong.calibration.families import CHOSEN, FAMILIES
 from dougong.calibration.fitting import Fitted, fit_operators, gathered, leave_one_out, spread
 from dougong.calibration.parameters import SCHEMA, Parameters
@@ -54,8 +54,7 @@ def account(facts: Facts) -> Account:
     """Fit ``facts``, and again without each chip and each document."""
     chips, documents = leave_one_out(facts, "chip"), leave_one_out(facts, "document")
     every = [asdict(p) for p, _ in chips.values()]
-    reasons = Counter(facts.words["unused_because"].tolist())
-    del reasons[""]
+    reasons = Counter(str(reason) for reason in facts.words["unused_because"] if reason)
     return Account(
         fitted=fit_operators(facts),
         without_chip=gathered(facts, "chip", chips),
@@ -71,7 +70,7 @@ def table(result: Account) -> str:
     heads = "".join(f" {head:>13s}" for head in ("in sample", "without chip", "without doc."))
     lines = [f"{'':34s}{'rows':>5s}{heads}   median, 90th percentile"]
 
-    def line(name: str, mask: Floats) -> str:
+    def line(name: str, mask: Mask) -> str:
         rates = (result.fitted.residual, result.without_chip, result.without_document)
         cells = "".join(f" {_percent(*spread(residual[mask])):>13s}" for residual in rates)
         return f"{name:34s}{int(mask.sum()):5d}{cells}"
@@ -99,7 +98,8 @@ def as_toml(result: Account) -> str:
     facts, p = result.fitted.facts, result.fitted.parameters
     lines = [
         "# Written by `python -m dougong.calibration` from operator-facts.csv; a test refits and compares.",
-        "# range: least and greatest value over fits without one chip. Misses are |log(predicted / measured)|.",
+        "# range: least and greatest value over fits without one chip.",
+        "# residual: median and 90th percentile of |log(predicted / measured)|.",
         f"schema = {SCHEMA}",
         "",
     ]
