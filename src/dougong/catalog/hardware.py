@@ -46,6 +46,8 @@ class Chip:
     """Plane -> {"bandwidth": [byte/s] one-way per chip, "latency": [s]}."""
     scale_up_size: int = 1  # chips in the scale-up domain the chip is usually sold in
     scale_up_name: str = ""
+    scale_up_topology: str = "unknown"  # switched | mesh | ring | torus | unknown
+    chips_per_node: int = 8  # chips in the server the chip is usually sold in
     power_tdp: Value  # [W]
     measured: Mapping[str, Value] = field(default_factory=dict[str, Value])  # achieved figures, never used as peaks
 

@@ -1,0 +1,259 @@
+"""The catalog as a whole: finds records by id or alias, reads only what is asked for, remembers what it read.
+
+Listing walks directories and parses nothing. A chip costs one file, a system two. Folders given by the user
+come before the shipped one: a file there adds a record, or replaces the shipped record of the same id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dougong.catalog.adhoc import from_chip, from_systems
+from dougong.catalog.files import MAX_BYTES, Table, near, parse_toml_bytes
+from dougong.catalog.hardware import Chip, Price, System
+from dougong.catalog.hardware_files import read_chip, read_prices, read_source, read_system
+from dougong.errors import CatalogError, InputError, UnknownId
+from dougong.facts import Source
+
+if TYPE_CHECKING:
+    from dougong.catalog.models import Model
+
+SHIPPED = Path(__file__).parent / "data"
+FOLDERS: Mapping[str, str] = {
+    "chip": "chips", "system": "systems", "model": "models", "price": "prices", "source": "sources",
+}  # fmt: skip
+MAX_CHIPS = 1_000_000
+_ALIASES = re.compile(rb"^aliases\s*=\s*\[[^\]]*\]", re.MULTILINE)
+_TIMES = re.compile(r"\s*([+-]?\d[\d,_.]*)\s*[x×*]\s*(\S.*?)\s*", re.IGNORECASE)
+
+
+class Catalog:
+    """Records of chips, systems, prices and sources, in folders of one TOML file per record.
+
+    Examples
+    --------
+    >>> catalog = Catalog.open()
+    >>> catalog.system("16x nvidia-h100-sxm").domains[-1].plane
+    'scale_out'
+    """
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = tuple(roots)
+        self._paths: dict[str, dict[str, Path]] = {}
+        self._aliases: dict[str, dict[str, str]] = {}
+        self._records: dict[tuple[str, str], Chip | System | tuple[Price, ...] | Source | None] = {}
+        self._digests: dict[str, str] = {}
+
+    @classmethod
+    def open(cls, extra_dirs: Sequence[Path | str] = ()) -> Catalog:
+        """The shipped catalog with the user's folders before it; the last folder given wins.
+
+        The user's files are read at once, so that all their faults are reported together.
+        """
+        extra = [Path(folder) for folder in extra_dirs]
+        for folder in extra:
+            if not folder.is_dir():
+                parts = ", ".join(f"{name}/" for name in FOLDERS.values())
+                raise InputError(f"{folder} is no folder", hint=f"a catalog folder holds some of {parts}")
+        catalog = cls([*reversed(extra), SHIPPED])
+        if extra:
+            catalog.check(extra)
+        return catalog
+
+    def edition(self) -> str:
+        """The calendar edition of the shipped data, for instance ``2026.11``."""
+        return (SHIPPED / "EDITION").read_text(encoding="utf-8").strip()
+
+    def content_hash(self) -> str:
+        """A digest over the bytes of every file read so far: same files, same digest."""
+        lines = "\n".join(f"{name} {digest}" for name, digest in sorted(self._digests.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+    def ids(self, kind: str) -> tuple[str, ...]:
+        """Ids of every record of a kind (``chip``, ``system``, ``model``, ``price``, ``source``)."""
+        return tuple(sorted(self._files(kind)))
+
+    def path(self, kind: str, record_id: str) -> Path:
+        """The file of a record."""
+        return self._files(kind)[self.resolve(kind, record_id)]
+
+    def resolve(self, kind: str, wanted: str) -> str:
+        """The id that ``wanted`` names: itself, in any case, or an alias; else UnknownId with near names."""
+        files = self._files(kind)
+        word = wanted.strip().lower()
+        if word in files:
+            return word
+        aliases = self._aliases.get(kind)
+        if aliases is None:
+            aliases = self._aliases[kind] = dict(_aliases(files))
+        if word in aliases:
+            return aliases[word]
+        raise UnknownId(kind, wanted.strip(), {*files, *aliases})
+
+    def chip(self, name: str) -> Chip:
+        """The chip of this id or alias."""
+        chip = self._read("chip", self.resolve("chip", name))
+        assert isinstance(chip, Chip)
+        return chip
+
+    def system(self, name: str) -> System:
+        """The system of this id or alias, ``N x chip``, ``N x system``, or a chip alone."""
+        if system := self._named_system(name):
+            return system
+        match = _TIMES.fullmatch(name)
+        if match:
+            count = _count(match.group(1), name)
+            unit = self._named_system(match.group(2))
+            if unit is not None:
+                return from_systems(unit, count) if count > 1 else unit
+            return from_chip(self._chip_of_system(match.group(2)), count)
+        return from_chip(self._chip_of_system(name), 1)
+
+    def _named_system(self, name: str) -> System | None:
+        try:
+            system = self._read("system", self.resolve("system", name))
+        except UnknownId:
+            return None
+        assert isinstance(system, System)
+        return system
+
+    def _chip_of_system(self, name: str) -> Chip:
+        try:
+            return self.chip(name)
+        except UnknownId:
+            known = {*self.ids("system"), *self.ids("chip")}
+            raise UnknownId("system", name.strip(), known) from None
+
+    def source(self, source_id: str) -> Source:
+        """The document of this id."""
+        source = self._read("source", self.resolve("source", source_id))
+        assert isinstance(source, Source)
+        return source
+
+    def prices(self, subject: str) -> tuple[Price, ...]:
+        """Every price of a chip, a system, ``electricity`` or ``grid``; parses only lists that name it."""
+        needle = f'"{subject}"'.encode()
+        found: list[Price] = []
+        for list_id, path in sorted(self._files("price").items()):
+            if needle in path.read_bytes():
+                prices = self._read("price", list_id)
+                assert isinstance(prices, tuple)
+                found += [price for price in prices if price.subject == subject]
+        return tuple(found)
+
+    def model(self, name: str) -> Model:
+        """The model of this id, alias or path of a ``config.json``."""
+        from dougong.catalog.model_store import load_model  # its reader is not wanted by who lists chips
+
+        return load_model(name, self.roots)
+
+    def check(self, only: Sequence[Path] | None = None) -> None:
+        """Read every hardware file (of the folders ``only``) and raise all their faults at once."""
+        faults: list[str] = []
+        owners: dict[tuple[str, str], str] = {}
+        for kind in ("source", "chip", "system", "price"):
+            for record_id, path in self._files(kind).items():
+                if only is not None and not any(path.is_relative_to(folder) for folder in only):
+                    continue
+                record = self._read(kind, record_id, faults)
+                for alias in record.aliases if isinstance(record, Chip | System) else ():
+                    owner = owners.setdefault((kind, alias.lower()), record_id)
+                    if owner != record_id or (
+                        alias.lower() in self._files(kind) and alias.lower() != record_id
+                    ):
+                        faults.append(f"{path}: aliases: {alias!r} also names {owner!r}")
+        if faults:
+            raise CatalogError(list(dict.fromkeys(faults)))
+
+    def _files(self, kind: str) -> Mapping[str, Path]:
+        if kind not in self._paths:
+            found: dict[str, Path] = {}
+            for root in reversed(self.roots):
+                for path in _walk(root / FOLDERS[kind]):
+                    found[path.stem.lower()] = path
+            self._paths[kind] = found
+        return self._paths[kind]
+
+    def _read(
+        self, kind: str, record_id: str, faults: list[str] | None = None
+    ) -> Chip | System | tuple[Price, ...] | Source | None:
+        key = (kind, record_id)
+        if key in self._records:
+            return self._records[key]
+        found: list[str] = []
+        record = self._parse(kind, record_id, found)
+        if faults is not None:
+            faults += found
+        elif found:
+            raise CatalogError(found)
+        if not found:
+            self._records[key] = record
+        return record
+
+    def _parse(
+        self, kind: str, record_id: str, faults: list[str]
+    ) -> Chip | System | tuple[Price, ...] | Source | None:
+        path = self._files(kind)[record_id]
+        try:
+            with path.open("rb") as stream:
+                content = stream.read(MAX_BYTES + 1)
+        except OSError as error:
+            faults.append(f"{path}: cannot be read ({error.strerror})")
+            return None
+        self._digests[f"{kind}/{record_id}"] = hashlib.sha256(content).hexdigest()
+        raw = parse_toml_bytes(content, str(path), faults)
+        if raw is None:
+            return None
+        table = Table(raw, where=str(path), faults=faults, sources=self._files("source"))
+        if kind == "chip":
+            return read_chip(table, path.stem)
+        if kind == "system":
+            return read_system(table, path.stem, lambda chip_id: self._chip_named(chip_id, table))
+        if kind == "price":
+            return read_prices(table, path.stem)
+        return read_source(table, path.stem)
+
+    def _chip_named(self, chip_id: str, table: Table) -> Chip | None:
+        if chip_id not in self._files("chip"):
+            table.fault(f"no chip is called {chip_id!r}{near(chip_id, self._files('chip'))}", "chip")
+            return None
+        chip = self._read("chip", chip_id, table.faults)
+        return chip if isinstance(chip, Chip) else None
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Record files of a folder and of its vendor folders, in a stable order."""
+    if folder.is_dir():
+        for entry in sorted(folder.iterdir()):
+            if entry.suffix == ".toml":
+                yield entry
+            elif entry.is_dir():
+                yield from sorted(entry.glob("*.toml"))
+
+
+def _aliases(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+    """(alias, id) of every file, found by a scan of its text: far cheaper than parsing every file."""
+    for record_id, path in files.items():
+        with path.open("rb") as stream:
+            match = _ALIASES.search(stream.read(MAX_BYTES))
+        if match:
+            try:
+                listed: list[object] = tomllib.loads(match.group().decode("utf-8"))["aliases"]
+            except ValueError:  # the file is faulty; reading it will say how
+                continue
+            yield from ((alias.strip().lower(), record_id) for alias in listed if isinstance(alias, str))
+
+
+def _count(text: str, words: str) -> int:
+    digits = text.replace(",", "").replace("_", "")
+    if not digits.isdecimal() or len(digits) > 9 or not 1 <= int(digits) <= MAX_CHIPS:
+        raise InputError(
+            f"{words!r} asks for {text} chips; a whole number from 1 to {MAX_CHIPS:,} is legal",
+            hint='write for instance "16 x nvidia-h100-sxm"',
+        )
+    return int(digits)
