@@ -15,7 +15,8 @@ from dougong.calibration.parameters import data_file
 from dougong.errors import CatalogError
 
 _WORDS = (
-    "id op chip library kernel compute_dtype weight_dtype kv_dtype plane document place commit unused_because"
+    "id op chip library kernel compute_dtype weight_dtype kv_dtype plane document place commit assumed "
+    "unused_because"
 )
 _NUMBERS = (
     "ranks m n k groups experts tokens_per_rank topk hidden batch context heads kv_heads head_dim "

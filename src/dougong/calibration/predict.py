@@ -111,12 +111,11 @@ def prefill_attention_log_ratio(p: Parameters, facts: Facts) -> Floats:
 
 
 def _link(p: Parameters, facts: Facts) -> dict[str, Floats]:
-    planes = facts.words["plane"]
-    return {
-        "link_bytes_per_s": facts["link_bytes_per_s"],
-        "latency_s": np.array([p.link_latency_s(plane) for plane in planes]),
-        "efficiency": np.array([p.link_efficiency(plane) for plane in planes]),
-    }
+    latency, efficiency = np.empty(len(facts)), np.empty(len(facts))
+    for plane in ("scale_up", "scale_out", "host"):
+        mask = facts.words["plane"] == plane
+        latency[mask], efficiency[mask] = p.link_latency_s(plane), p.link_efficiency(plane)
+    return {"link_bytes_per_s": facts["link_bytes_per_s"], "latency_s": latency, "efficiency": efficiency}
 
 
 def all_reduce_log_ratio(p: Parameters, facts: Facts) -> Floats:
