@@ -51,7 +51,7 @@ def from_records(path: Path | str) -> CaseFile:
     head = Row(raw, "the file", faults)
     if raw.get("schema") != 1:
         head.fault(f"schema must be 1, is {raw.get('schema')!r}")
-    for key in sorted(set(raw) - {"schema", "source", "case", "operator"}):
+    for key in sorted(set(raw) - {"schema", "source", "case", "operator", "left_out"}):
         head.fault(f"unknown key {key!r}")
     shared = head.table("source")
     source = {name: str(shared.get(name) or "") for name in ("document", "commit", "publisher")}
@@ -70,7 +70,18 @@ def from_records(path: Path | str) -> CaseFile:
             for fault in case.faults():
                 faults.add(place, fault)
             cases.append(case)
+    for index, entry in enumerate(_entries(raw.get("left_out"), "left_out", faults)):
+        _left_out(Row(entry, f"[[left_out]] {index + 1}", faults))
     return CaseFile(path=str(path), kind="records", cases=tuple(cases), faults=faults.report())
+
+
+def _left_out(row: Row) -> None:
+    """Rows of a source that are counted and not carried over: a reason, and their ids."""
+    row.text("reason", required=True)
+    ids = row.raw.get("ids")
+    count = len(cast("list[object]", ids)) if isinstance(ids, list) else 0
+    if row.count("count", required=True) != count:
+        row.fault(f"count says {row.raw.get('count')!r} and ids has {count}")
 
 
 def _entries(raw: object, table: str, faults: Faults) -> list[dict[str, Any]]:
@@ -102,9 +113,9 @@ def _source(row: Row, shared: Mapping[str, str]) -> CaseSource:
 
 
 def _assumed(row: Row) -> tuple[str, ...]:
-    raw = row.raw.get("assumed", ())
-    notes = cast("list[object]", raw) if isinstance(raw, list) else []
-    if raw and not all(isinstance(note, str) for note in notes or [raw]):
+    raw = row.raw.get("assumed", [])
+    notes = cast("list[object]", raw) if isinstance(raw, list) else [None]
+    if not all(isinstance(note, str) for note in notes):
         row.fault("assumed must be a list of texts")
     return tuple(note for note in notes if isinstance(note, str))
 

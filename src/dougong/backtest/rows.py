@@ -118,7 +118,7 @@ class Row:
             cast("dict[str, Any]", value) if isinstance(value, dict) else None
         )  # JSON and TOML keys are text
         if table is None:
-            self.fault(f"{key} must be a table, is {_show(value)}")
+            self.fault(f"{key} must be a table, is {_show(cast('object', value))}")
             return {}
         if len(table) > 100:
             self.fault(f"{key} has more than 100 entries")

@@ -1,0 +1,243 @@
+"""Puts published cases to the planner: the same formulas as the search, asked about one deployment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dougong.backtest.case import AnyCase, Case, OperatorCase, PhaseLayout, Precision
+from dougong.calibration import Parameters
+from dougong.calibration.engines import EngineClass, engine_classes
+from dougong.catalog.hardware import System
+from dougong.catalog.models import Model
+from dougong.catalog.store import Catalog
+from dougong.cost.precision import Recipe
+from dougong.errors import InputError
+from dougong.plan.evaluate import Answer, Question, evaluate, prepare
+from dougong.plan.types import Interval
+
+DEFAULT_ACCEPTANCE = 0.7
+"""Of a drafted token where none is stated: DeepSeek-R1's own module in arXiv 2506.12708, section 5."""
+
+_PHASE_METRICS = ("prefill_tokens_per_s_per_chip", "decode_tokens_per_s_per_chip")
+_LIMITED_BATCHES = tuple(
+    round(2 ** (step / 3), 3) for step in range(34)
+)  # 1 to 2,048 sequences in 26 % steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One question of a case and the metrics its answer is read for."""
+
+    question: Question
+    metrics: tuple[str, ...]
+    limit_s: float | None = (
+        None  # TPOT limit: the question stands in a ladder of batches, the last legal one counts
+    )
+
+
+def asks_of(case: Case, model: str) -> list[Ask]:
+    """The questions that answer a serving case.
+
+    Parameters
+    ----------
+    case
+        A case that its record does not refuse.
+    model
+        Catalog id of the model in the case's precision.
+
+    Notes
+    -----
+    A source that measures prefill and decode one at a time gets one question per phase; one that prints a
+    prefill rate beside end-to-end figures gets a prefill question for it. Where only a TPOT limit tells the
+    load, a ladder of batches is asked and the largest that keeps the limit counts.
+    """
+    metrics = tuple(case.measured)
+    base = _common(case, model)
+    if case.regime == "prefill":
+        return [Ask(question=_prefill(base, case), metrics=metrics)]
+    phases = tuple(metric for metric in metrics if metric in _PHASE_METRICS)
+    if set(case.layouts) == {"decode"} or (phases == metrics and "prefill" in case.layouts):
+        asks = (
+            [Ask(question=_prefill(base, case), metrics=phases[:1])] if phases[0] == _PHASE_METRICS[0] else []
+        )
+        rest = tuple(metric for metric in metrics if metric != _PHASE_METRICS[0])
+        return asks + _ladder(_decode(base, case), rest, case)
+    whole = _whole(base, case)
+    rest = metrics if whole.mode == "disaggregated" else tuple(m for m in metrics if m != _PHASE_METRICS[0])
+    asks = _ladder(whole, rest, case) if rest else []
+    if len(rest) < len(metrics):
+        asks.append(Ask(question=_prefill(base, case), metrics=_PHASE_METRICS[:1]))
+    return asks
+
+
+def _common(case: Case, model: str) -> Question:
+    prompt, output = case.prompt_tokens or case.context_tokens or 1, case.output_tokens or 1
+    users = case.concurrency
+    if users is None and case.saturated and case.requests is not None:
+        users = case.requests
+    return Question(
+        model=model,
+        system=case.system,
+        mode="colocated",
+        prompt_tokens=prompt,
+        output_tokens=max(output, 1),
+        prefix_hit_frac=min(case.prefix_hit_frac or 0.0, 0.999),
+        context_tokens=case.context_tokens,
+        users=users,
+        saturated=case.saturated and users is None,
+        step_tokens=case.prefill_batch_tokens,
+        precision=recipe_of(case.precision),
+        kv_dtype=case.precision.kv,
+        engine=case.engine_class,
+        imbalance=1.0 if case.balanced_experts else None,
+        draft_tokens=case.draft_tokens,
+        acceptance=DEFAULT_ACCEPTANCE if case.acceptance is None else case.acceptance,
+    )
+
+
+def recipe_of(precision: Precision) -> str | Recipe:
+    """The recipe of a case's precision; the checkpoint's own where it says nothing."""
+    words = (precision.weights, precision.experts, precision.activations)
+    return "native" if words == (None, None, None) else Recipe(*words, "as the published case states")
+
+
+def _prefill(base: Question, case: Case) -> Question:
+    placed = case.layouts.get("prefill") or case.layouts["all"]
+    return replace(
+        base,
+        mode="prefill",
+        prefill=placed.layout,
+        prefill_replicas=placed.replicas,
+        saturated=False,
+        draft_tokens=0,
+        context_tokens=None,
+    )
+
+
+def _decode(base: Question, case: Case) -> Question:
+    placed = case.layouts.get("decode") or case.layouts["all"]
+    question = replace(base, mode="decode", decode=placed.layout, decode_replicas=placed.replicas)
+    return replace(question, batch=_group_batch(case, placed))
+
+
+def _whole(base: Question, case: Case) -> Question:
+    placed = case.layouts.get("all") or case.layouts["decode"]
+    question = replace(
+        base, decode=placed.layout, decode_replicas=placed.replicas, batch=_group_batch(case, placed)
+    )
+    if "prefill" in case.layouts:
+        before = case.layouts["prefill"]
+        question = replace(
+            question, mode="disaggregated", prefill=before.layout, prefill_replicas=before.replicas
+        )
+    return question
+
+
+def _group_batch(case: Case, placed: PhaseLayout) -> float | None:
+    if case.batch_per_device is None:
+        return None
+    return case.batch_per_device * placed.layout.tp * placed.layout.cp
+
+
+def _ladder(question: Question, metrics: tuple[str, ...], case: Case) -> list[Ask]:
+    limit = case.limits.get("tpot_s")
+    loaded = question.users is not None or question.batch is not None or question.saturated
+    if loaded or limit is None:
+        return [Ask(question=question, metrics=metrics)]
+    return [
+        Ask(question=replace(question, batch=batch), metrics=metrics, limit_s=limit)
+        for batch in _LIMITED_BATCHES
+    ]
+
+
+@dataclass(slots=True)
+class PlanPredictor:
+    """Answers cases with the planner; every case of a list at once, so that formulas run as array programs.
+
+    Call :meth:`prepare` with all cases first; a case that was not prepared is answered on its own.
+    """
+
+    catalog: Catalog
+    parameters: Parameters = field(default_factory=Parameters.load)
+    engines: Mapping[str, EngineClass] = field(default_factory=engine_classes)
+    answers: dict[str, Mapping[str, Interval] | str] = field(
+        default_factory=dict[str, Mapping[str, Interval] | str]
+    )
+
+    def __call__(self, case: AnyCase) -> Mapping[str, Interval] | str:
+        """Predict one case."""
+        if case.id not in self.answers:
+            self.prepare([case])
+        return self.answers[case.id]
+
+    def prepare(self, cases: Iterable[AnyCase]) -> None:
+        """Answer all cases; a case that cannot be asked keeps the reason as its answer."""
+        models: dict[str, Model] = {}
+        systems: dict[str, System] = {}
+        asks: list[tuple[Case, Ask]] = []
+        for case in cases:
+            if isinstance(case, OperatorCase):
+                self.answers[case.id] = "operators are held against the calibration, not against the planner"
+                continue
+            if case.refused is not None:
+                self.answers[case.id] = case.refused
+                continue
+            try:
+                found, case = self._model(case)
+                systems.setdefault(case.system, self.catalog.system(case.system))
+                models[found.id] = found
+                asks += [(case, ask) for ask in asks_of(case, found.id)]
+                self.answers[case.id] = {}
+            except InputError as error:
+                self.answers[case.id] = error.message
+        self._answer(asks, models, systems)
+
+    def _model(self, case: Case) -> tuple[Model, Case]:
+        """The model, in a published checkpoint of the precision where the catalog has one."""
+        if case.precision.experts == "nvfp4":
+            try:
+                derived = self.catalog.model(f"{case.model}-nvfp4")
+            except InputError:
+                pass
+            else:
+                return derived, replace(case, precision=Precision(kv=case.precision.kv))
+        return self.catalog.model(case.model), case
+
+    def _answer(
+        self, asks: Sequence[tuple[Case, Ask]], models: Mapping[str, Model], systems: Mapping[str, System]
+    ) -> None:
+        good: list[tuple[Case, Ask]] = []
+        for case, ask in asks:
+            fault = _unaskable(ask.question, models, systems)
+            if fault is None:
+                good.append((case, ask))
+            else:
+                self.answers[case.id] = fault
+        given = evaluate([ask.question for _, ask in good], models, systems, self.parameters, self.engines)
+        for (case, ask), answer in zip(good, given, strict=True):
+            self._keep(case, ask, answer)
+
+    def _keep(self, case: Case, ask: Ask, answer: Answer) -> None:
+        kept = self.answers[case.id]
+        if isinstance(kept, str):
+            return
+        if ask.limit_s is not None and kept and not (answer.tpot_s or math.inf) <= ask.limit_s:
+            return  # the ladder climbs: the last batch within the limit stays
+        width = math.exp(self.engines[case.engine_class].spread_frac)
+        fresh = {
+            metric: Interval(value, value / width, value * width)
+            for metric in ask.metrics
+            if (value := getattr(answer, metric)) is not None
+        }
+        self.answers[case.id] = {**kept, **fresh}
+
+
+def _unaskable(question: Question, models: Mapping[str, Model], systems: Mapping[str, System]) -> str | None:
+    """Why the formulas cannot be asked: a figure that is unknown, a dtype the chip has no rate for."""
+    try:
+        prepare([question], models, systems)
+    except InputError as error:
+        return error.message
+    return None
