@@ -89,15 +89,11 @@ def test_parameters_from_a_file_equal_the_shipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        (
-            "[operator.gemm_fixed_s]",
-            "[operator.gemm_fixd_s]",
-            "gemm_fixed_s is missing; gemm_fixd_s is no parameter",
-        ),
+        ("\ngemm_fixed_s", "\ngemm_fixd_s", "gemm_fixed_s is missing; gemm_fixd_s is no parameter"),
         ("schema = 1", "schema = 9", "schema is 9, this version reads 1"),
         ("schema = 1", "schema =", "not TOML"),
-        ("value = 64.0", "value = 0.0", "gemm_tile_rows is 0.0, not a positive number"),
-        ("value = 64.0", 'value = "64"', "gemm_tile_rows is '64', not a positive number"),
+        ("gemm_tile_rows = 64.0", "gemm_tile_rows = 0.0", "gemm_tile_rows is 0.0, not a positive number"),
+        ("gemm_tile_rows = 64.0", 'gemm_tile_rows = "64"', "gemm_tile_rows is '64', not a positive number"),
     ],
 )
 def test_parameters_refuse_a_broken_file(tmp_path: Path, old: str, new: str, fault: str) -> None:

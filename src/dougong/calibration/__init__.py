@@ -4,6 +4,6 @@ Imports nothing above :mod:`dougong.ops`; numpy is the only third party. Start a
 was fitted, with its residuals) and :mod:`dougong.calibration.forms` (seconds of an operator from its counts).
 """
 
-from dougong.calibration.parameters import Parameters, Residual, load_residuals
+from dougong.calibration.parameters import Parameters, Residual, load_ranges, load_residuals
 
-__all__ = ["Parameters", "Residual", "load_residuals"]
+__all__ = ["Parameters", "Residual", "load_ranges", "load_residuals"]

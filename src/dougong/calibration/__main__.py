@@ -6,16 +6,20 @@ import sys
 from pathlib import Path
 
 from dougong.calibration.facts import load_facts
-from dougong.calibration.report import account, as_toml, table
+from dougong.calibration.report import account, parameters_toml, residuals_toml, table
 
 
 def main() -> None:
-    """Print the table of misses and rewrite ``data/parameters.toml``."""
+    """Print the table of misses and rewrite ``parameters.toml`` and ``residuals.toml``."""
     result = account(load_facts())
     sys.stdout.write(table(result) + "\n")
-    target = Path(__file__).parent / "data" / "parameters.toml"
-    target.write_text(as_toml(result), encoding="utf-8")
-    sys.stderr.write(f"wrote {target}\n")
+    for name, text in (
+        ("parameters.toml", parameters_toml(result)),
+        ("residuals.toml", residuals_toml(result)),
+    ):
+        target = Path(__file__).parent / "data" / name
+        target.write_text(text, encoding="utf-8")
+        sys.stderr.write(f"wrote {target}\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The fitted numbers, one dataclass field each, and the file they live in.
 
 A parameter is physical and global: it belongs to a class of operators or links, never to a chip or a case.
-``data/parameters.toml`` is written by ``python -m dougong.calibration`` and by nothing else.
+``parameters.toml`` and ``residuals.toml`` are written by ``python -m dougong.calibration`` and by nothing
+else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +92,20 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Residual:
-    """What the fit of one family of operators misses, as ``|log(predicted / measured)|``.
+    """What the fit misses on one group of operators, as ``|log(predicted / measured)|``.
 
     Attributes
     ----------
     rows, chips, documents
-        What the family was fitted on.
+        What the group holds.
     in_sample, leave_one_chip_out, leave_one_document_out
         (median, 90th percentile); None where there is only one chip or document.
     """
 
-    family: str
+    group: str
     rows: int
     chips: int
-    documents: int
+    documents: tuple[str, ...]
     in_sample: tuple[float, float]
     leave_one_chip_out: tuple[float, float] | None
     leave_one_document_out: tuple[float, float] | None
@@ -118,17 +118,12 @@ def _plane(plane: str) -> str:
 
 def data_file(name: str) -> str:
     """Text of a file in ``calibration/data``."""
-    return files("dougong.calibration").joinpath("data", name).read_text(encoding="utf-8")
-
-
-@lru_cache(maxsize=1)
-def _table() -> Mapping[str, Any]:
-    return tomllib.loads(data_file("parameters.toml"))
+    return (Path(__file__).parent / "data" / name).read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)
 def _shipped() -> Parameters:
-    return _from(_table(), "parameters.toml")
+    return _read(data_file("parameters.toml"), "parameters.toml")
 
 
 def _read(text: str, place: str) -> Parameters:
@@ -147,7 +142,7 @@ def _from(table: Mapping[str, Any], place: str) -> Parameters:
     faults += [f"{name} is no parameter" for name in sorted(set(entries) - names)]
     values: dict[str, float] = {}
     for name in names & set(entries):
-        value = entries[name].get("value") if isinstance(entries[name], dict) else entries[name]
+        value = entries[name]
         if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
             faults.append(f"{name} is {value!r}, not a positive number")
         else:
@@ -157,23 +152,29 @@ def _from(table: Mapping[str, Any], place: str) -> Parameters:
     return Parameters(**values)
 
 
-def load_residuals() -> dict[str, Residual]:
-    """Residuals of each family as shipped, by family."""
+@lru_cache(maxsize=1)
+def load_residuals() -> Mapping[str, Residual]:
+    """Residuals of each group of operators as shipped, by group."""
+    table: Mapping[str, Any] = tomllib.loads(data_file("residuals.toml"))["residual"]
 
-    def pair(entry: Mapping[str, float] | None) -> tuple[float, float] | None:
-        return None if entry is None else (entry["median"], entry["p90"])
+    def pair(entry: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+        return (entry[key][0], entry[key][1]) if key in entry else None
 
-    out: dict[str, Residual] = {}
-    for family, entry in _table()["residual"].items():
-        in_sample = pair(entry["in_sample"])
-        assert in_sample is not None
-        out[family] = Residual(
-            family=family,
+    return {
+        group: Residual(
+            group=group,
             rows=entry["rows"],
             chips=entry["chips"],
-            documents=len(entry["documents"]),
-            in_sample=in_sample,
-            leave_one_chip_out=pair(entry.get("leave_one_chip_out")),
-            leave_one_document_out=pair(entry.get("leave_one_document_out")),
+            documents=tuple(entry["documents"]),
+            in_sample=(entry["in_sample"][0], entry["in_sample"][1]),
+            leave_one_chip_out=pair(entry, "leave_one_chip_out"),
+            leave_one_document_out=pair(entry, "leave_one_document_out"),
         )
-    return out
+        for group, entry in table.items()
+    }
+
+
+def load_ranges() -> Mapping[str, tuple[float, float]]:
+    """Least and greatest value of each parameter over fits that left one chip out, as shipped."""
+    table: Mapping[str, Any] = tomllib.loads(data_file("residuals.toml"))["range"]
+    return {name: (low, high) for name, (low, high) in table.items()}

@@ -1,4 +1,4 @@
-"""The fit as a table for people and as ``parameters.toml`` for :meth:`Parameters.load`."""
+"""The fit as a table for people and as the files that ship."""
 
 from __future__ import annotations
 
@@ -93,51 +93,56 @@ def _percent(median: float, p90: float) -> str:
     return f"{median:.1%} {p90:.1%}"
 
 
-def as_toml(result: Account) -> str:
-    """``parameters.toml``: each parameter with meaning, unit, range and rows; each group's misses."""
+def parameters_toml(result: Account) -> str:
+    """``parameters.toml``: each parameter, with unit, meaning and rows as a comment."""
     facts, p = result.fitted.facts, result.fitted.parameters
+    lines = [*_HEAD, f"schema = {SCHEMA}", "", "[operator]"]
+    for one in CHOSEN:
+        lines += [f"# [{one.unit}] {one.meaning}; set", _value(p, one.name)]
+    for family in FAMILIES:
+        rows = len(facts.of(*family.ops))
+        for one in family.parameters:
+            lines += [f"# [{one.unit}] {one.meaning}; {family.name}, {rows} rows", _value(p, one.name)]
+    return "\n".join(lines) + "\n"
+
+
+def residuals_toml(result: Account) -> str:
+    """``residuals.toml``: range of each parameter, misses of each group of operators."""
+    facts = result.fitted.facts
     lines = [
-        "# Written by `python -m dougong.calibration` from operator-facts.csv; a test refits and compares.",
+        *_HEAD,
         "# range: least and greatest value over fits without one chip.",
         "# residual: median and 90th percentile of |log(predicted / measured)|.",
         f"schema = {SCHEMA}",
         "",
+        "[range]",
+        *(f"{name} = [{low!r}, {high!r}]" for name, (low, high) in result.ranges.items()),
+        "",
     ]
-    for one in CHOSEN:
-        lines += [f"[operator.{one.name}]", *_value(p, one.name, one.unit, one.meaning), ""]
-    for family in FAMILIES:
-        rows = facts.of(*family.ops)
-        for one in family.parameters:
-            low, high = result.ranges[one.name]
-            lines += [
-                f"[operator.{one.name}]",
-                *_value(p, one.name, one.unit, one.meaning),
-                f"range = [{low!r}, {high!r}]",
-                f'family = "{family.name}"',
-                f"rows = {len(rows)}",
-                "",
-            ]
     for group, ops in GROUPS.items():
         mask = np.isin(facts.words["op"], ops)
-        chips, documents = facts.words["chip"][mask], facts.words["document"][mask]
+        chips, documents = (set(facts.words[column][mask].tolist()) for column in ("chip", "document"))
         lines += [
             f"[residual.{group}]",
             f"rows = {int(mask.sum())}",
-            f"chips = {len(set(chips.tolist()))}",
+            f"chips = {len(chips)}",
             f"in_sample = {_spread(result.fitted.residual[mask])}",
         ]
-        if len(set(chips.tolist())) > 1:
+        if len(chips) > 1:
             lines.append(f"leave_one_chip_out = {_spread(result.without_chip[mask])}")
-        if len(set(documents.tolist())) > 1:
+        if len(documents) > 1:
             lines.append(f"leave_one_document_out = {_spread(result.without_document[mask])}")
-        lines += [f"documents = {json.dumps(sorted(set(documents.tolist())), ensure_ascii=False)}", ""]
+        lines += [f"documents = {json.dumps(sorted(documents), ensure_ascii=False)}", ""]
     return "\n".join(lines)
 
 
-def _value(p: Parameters, name: str, unit: str, meaning: str) -> list[str]:
-    return [f"value = {getattr(p, name)!r}", f'unit = "{unit}"', f"meaning = {json.dumps(meaning)}"]
+_HEAD = ("# Written by `python -m dougong.calibration` from operator-facts.csv; a test refits and compares.",)
+
+
+def _value(p: Parameters, name: str) -> str:
+    return f"{name} = {getattr(p, name)!r}"
 
 
 def _spread(residual: Floats) -> str:
     median, p90 = spread(residual)
-    return f"{{ median = {median:.3f}, p90 = {p90:.3f} }}"
+    return f"[{median:.3f}, {p90:.3f}]"
