@@ -219,6 +219,8 @@ class Routed:
     router_bias: bool = False
     correction: bool = False  # one bias per expert that only steers the choice
     bias: bool = False
+    gated: bool = True  # gate, up and down; otherwise up and down
+    width: int = 0  # of the row experts work in, where it is not the hidden size
     router: str = "mlp.gate"
     module: str = "mlp.experts"
     shared: str = "mlp.shared_experts"
@@ -229,16 +231,16 @@ class Routed:
         if self.correction:
             block.other += self.num
         if self.shared_ffn_size:
+            size, module = self.shared_ffn_size, self.shared
             block.linears += dense_ffn(
-                site, hidden, self.shared_ffn_size, module=self.shared, group="shared_expert"
+                site, hidden, size, module=module, group="shared_expert", gated=self.gated
             )
         if self.shared_gate:
-            block.linears.append(
-                site.linear("mlp.shared_expert_gate", "shared_expert", hidden, 1, plain=site.recipe.plain)
-            )
+            gate = site.linear("mlp.shared_expert_gate", "shared_expert", hidden, 1, plain=site.recipe.plain)
+            block.linears.append(gate)
         block.experts = site.experts(
-            f"{self.module}.0.gate_proj", num=self.num, top_k=self.top_k, inputs=hidden,
-            ffn_size=self.ffn_size, bias=self.bias,
+            f"{self.module}.0.gate_proj", num=self.num, top_k=self.top_k, inputs=self.width or hidden,
+            ffn_size=self.ffn_size, matrices=3 if self.gated else 2, bias=self.bias,
         )  # fmt: skip
 
 
@@ -249,3 +251,25 @@ def read_experts(text: Keys, *, num: tuple[str, ...], top_k: tuple[str, ...]) ->
     if visits > experts and not text.faults:
         text.fault(top_k[0], f"{visits} experts per token are more than the {experts} there are")
     return experts, visits
+
+
+def with_mtp_entry(block: Block, site: Site, hidden: int) -> Block:
+    """Make a layer an MTP module: two norms, the joining projection, a norm before the shared head."""
+    block.name = f"mtp: {block.name}"
+    block.linears.append(site.linear("eh_proj", "attention", 2 * hidden, hidden, plain=site.recipe.plain))
+    block.other += 3 * hidden
+    return block
+
+
+def routed_layers(text: Keys, layers: int) -> list[bool]:
+    """Which layers route to experts: ``mlp_layer_types``, or the first dense ones and a stride."""
+    kinds = text.words("mlp_layer_types", choices=("dense", "sparse"), length=layers)
+    first = text.count("first_k_dense_replace", default=0, low=0, high=LAYERS)
+    listed = text.get("moe_layer_freq")
+    flags = text.counts("moe_layer_freq", length=layers, high=1) if isinstance(listed, list) else None
+    stride = 1 if flags is not None else text.count("moe_layer_freq", default=1, high=LAYERS)
+    if kinds is not None:
+        return [kind == "sparse" for kind in kinds]
+    if flags is not None:
+        return [flag == 1 for flag in flags]
+    return [i >= first and i % stride == 0 for i in range(layers)]

@@ -12,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dougong.catalog.hf.blocks import Frame, Latent, Routed, dense_ffn, read_experts
+from dougong.catalog.hf.blocks import (
+    Frame,
+    Latent,
+    Routed,
+    dense_ffn,
+    read_experts,
+    routed_layers,
+    with_mtp_entry,
+)
 from dougong.catalog.hf.keys import HEADS, LAYERS, TOKENS, Keys
 from dougong.catalog.hf.parts import Block, Body, Site
 from dougong.catalog.hf.quant import Recipe
@@ -75,7 +83,7 @@ def read(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
     frame = Frame.of(text, outer)
     latent = Latent.of(text, bias=text.flag("attention_bias"))
     ffn = text.count("intermediate_size")
-    moe = read_layers(text, frame.layers)
+    moe = routed_layers(text, frame.layers)
     routed = _routed(text, lineage)
     indexer = Indexer.of(text, frame.layers) if lineage.indexer else None
     if indexer is not None and latent.q_rank is None:
@@ -117,28 +125,6 @@ def read(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
     ]
     body.mtp_num = mtp_num
     return body
-
-
-def with_mtp_entry(block: Block, site: Site, hidden: int) -> Block:
-    """Make a layer an MTP module: two norms, the joining projection, a norm before the shared head."""
-    block.name = f"mtp: {block.name}"
-    block.linears.append(site.linear("eh_proj", "attention", 2 * hidden, hidden, plain=site.recipe.plain))
-    block.other += 3 * hidden
-    return block
-
-
-def read_layers(text: Keys, layers: int) -> list[bool]:
-    """Which layers route to experts: ``mlp_layer_types``, or the first dense ones and a stride."""
-    kinds = text.words("mlp_layer_types", choices=("dense", "sparse"), length=layers)
-    first = text.count("first_k_dense_replace", default=0, low=0, high=LAYERS)
-    listed = text.get("moe_layer_freq")
-    flags = text.counts("moe_layer_freq", length=layers, high=1) if isinstance(listed, list) else None
-    stride = 1 if flags is not None else text.count("moe_layer_freq", default=1, high=LAYERS)
-    if kinds is not None:
-        return [kind == "sparse" for kind in kinds]
-    if flags is not None:
-        return [flag == 1 for flag in flags]
-    return [i >= first and i % stride == 0 for i in range(layers)]
 
 
 def _routed(text: Keys, lineage: Lineage) -> Routed | None:

@@ -33,13 +33,13 @@ class Style:
 
 STYLES: Mapping[str, Style] = {
     "llama": Style(qkv_bias=None, out_bias=None, max_context=2048),
-    "mistral": Style(),
+    "mistral": Style(max_context=131072),
     "qwen2": Style(qkv_bias=True, max_context=32768),
-    "qwen3": Style(qkv_bias=None, out_bias=None, qk_norm="head"),
+    "qwen3": Style(qkv_bias=None, out_bias=None, qk_norm="head", max_context=32768),
     "mimo": Style(qkv_bias=True),
     "olmo2": Style(qkv_bias=None, out_bias=None, qk_norm="all"),
     "olmo3": Style(qkv_bias=None, out_bias=None, qk_norm="all", full_every=4),
-    "glm4": Style(qkv_bias=True, norms=4),
+    "glm4": Style(qkv_bias=True, norms=4, max_context=131072),
 }
 
 

@@ -41,8 +41,8 @@ def say(value: object) -> str:
         return repr(value if len(value) <= 40 else value[:37] + "...")
     if isinstance(value, Mapping):
         return "an object"
-    if isinstance(value, Sequence):
-        return f"a list of {len(value)}"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(cast('Sequence[object]', value))}"
     return f"a {type(value).__name__}"
 
 

@@ -2,7 +2,7 @@
 
 References
 ----------
-transformers ``models/{mixtral,qwen2_moe,qwen3_moe,gpt_oss}`` (``modeling_*.py``); gpt-oss: model card,
+transformers ``models/{mixtral,qwen2_moe,qwen3_moe,phimoe,gpt_oss}`` (``modeling_*.py``); gpt-oss: model card,
 arXiv 2508.10925, section 2 (attention sinks, banded layers, biases on every projection).
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dougong.catalog.hf.blocks import Frame, Heads, Routed, dense_ffn, read_experts
+from dougong.catalog.hf.blocks import Frame, Heads, Routed, dense_ffn, read_experts, with_mtp_entry
 from dougong.catalog.hf.dense import windows
 from dougong.catalog.hf.keys import LAYERS, Keys
 from dougong.catalog.hf.parts import Block, Body, Site
@@ -19,47 +19,59 @@ from dougong.catalog.hf.quant import Recipe
 
 def uniform(
     frame: Frame, heads: Heads, recipe: Recipe, *, routed: Routed, sparse: list[bool], dense_size: int,
-    limits: list[int | None] | None = None, other: int | None = None,
+    limits: list[int | None] | None = None, other: int | None = None, mtp_num: int = 0, bias: bool = False,
 ) -> Body:  # fmt: skip
     """A stack whose layers differ in window and in whether they route; ``other`` counts a layer's norms."""
     each = 2 * frame.hidden + heads.norms if other is None else other
 
-    def layer(i: int) -> Block:
-        site = Site(recipe, f"layers.{i}")
-        window = None if limits is None else limits[i]
+    def layer(path: str, window: int | None, *, routes: bool) -> Block:
+        site = Site(recipe, path)
         name = "full" if window is None else "sliding"
-        block = Block(
-            name=name, core=heads.core(window=window), linears=heads.linears(site, frame.hidden), other=each
-        )
-        if sparse[i]:
+        linears = heads.linears(site, frame.hidden)
+        block = Block(name=name, core=heads.core(window=window), linears=linears, other=each)
+        if routes:
             routed.put(block, site, frame.hidden)
             block.name += " + experts"
         else:
-            block.linears += dense_ffn(site, frame.hidden, dense_size)
+            block.linears += dense_ffn(site, frame.hidden, dense_size, bias=bias)
             block.name += " + dense"
         return block
 
-    return Body(
+    windows_of = limits or [None] * frame.layers
+    body = Body(
         hidden_size=frame.hidden, vocab_size=frame.vocab, head=frame.head(Site(recipe)), tied=frame.tied,
-        blocks=[layer(i) for i in range(frame.layers)], max_context=frame.max_context,
-        embedding=frame.embedding, other=frame.hidden,
+        blocks=[layer(f"layers.{i}", windows_of[i], routes=sparse[i]) for i in range(frame.layers)],
+        max_context=frame.max_context, embedding=frame.embedding, other=frame.hidden,
     )  # fmt: skip
+    places = [f"layers.{frame.layers + n}" for n in range(mtp_num)]
+    body.mtp = [
+        with_mtp_entry(layer(place, None, routes=True), Site(recipe, place), frame.hidden) for place in places
+    ]
+    body.mtp_num = mtp_num
+    return body
 
 
 def read_mixtral(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
-    """Read Mixtral: every layer routes, no shared expert."""
+    """Read Mixtral (every layer routes, no shared expert) and Phi-MoE (biases, layer norms)."""
+    phi = family == "phimoe"
     frame = Frame.of(text, outer, max_context=131072)
-    heads = Heads.of(text, frame.hidden)
+    bias = phi and text.flag("attention_bias")
+    heads = Heads.of(text, frame.hidden, bias=bias, out_bias=bias)
     num, top_k = read_experts(text, num=("num_local_experts",), top_k=("num_experts_per_tok",))
     size = text.count("intermediate_size")
     limits = windows(text, frame.layers)
+    head_bias = phi and text.flag("lm_head_bias")
     text.check()
-    routed = Routed(
-        num=num, top_k=top_k, ffn_size=size, router="block_sparse_moe.gate", module="block_sparse_moe.experts"
-    )
-    return uniform(
-        frame, heads, recipe, routed=routed, sparse=[True] * frame.layers, dense_size=size, limits=limits
-    )
+    stem = "block_sparse_moe"
+    routed = Routed(num=num, top_k=top_k, ffn_size=size, router=f"{stem}.gate", module=f"{stem}.experts")
+    body = uniform(
+        frame, heads, recipe, routed=routed, sparse=[True] * frame.layers, dense_size=size, limits=limits,
+        other=(4 if phi else 2) * frame.hidden,
+    )  # fmt: skip
+    if phi:
+        body.other = 2 * frame.hidden  # layer norm: weight and bias
+        body.head = frame.head(Site(recipe), bias=head_bias)
+    return body
 
 
 def read_qwen_moe(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
@@ -67,9 +79,8 @@ def read_qwen_moe(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
     second = family == "qwen2_moe"
     frame = Frame.of(text, outer, max_context=32768)
     stated = text.flag("attention_bias")
-    heads = Heads.of(
-        text, frame.hidden, bias=second or stated, out_bias=stated, qk_norm="" if second else "head"
-    )
+    qk_norm = "" if second else "head"
+    heads = Heads.of(text, frame.hidden, bias=second or stated, out_bias=stated, qk_norm=qk_norm)
     num, top_k = read_experts(text, num=("num_experts",), top_k=("num_experts_per_tok",))
     routed = Routed(num=num, top_k=top_k, ffn_size=text.count("moe_intermediate_size"))
     if size := text.count("shared_expert_intermediate_size", default=0, low=0):
@@ -85,7 +96,10 @@ def sparse_layers(text: Keys, layers: int) -> tuple[list[bool], int]:
     step = text.count("decoder_sparse_step", default=1, high=LAYERS)
     dense = set(text.counts("mlp_only_layers", high=LAYERS) or ())
     sparse = [i not in dense and (i + 1) % step == 0 for i in range(layers)]
-    return sparse, text.count("intermediate_size", default=0 if all(sparse) else None, low=0)
+    if all(sparse):
+        text.asked.add("intermediate_size")  # stated for show
+        return sparse, 0
+    return sparse, text.count("intermediate_size")
 
 
 def read_gpt_oss(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
 from dougong.catalog.hf.keys import Keys, bound, say
+from dougong.catalog.hf.megatron import translate
 from dougong.catalog.hf.parts import Body, gather
 from dougong.catalog.hf.quant import Recipe, read_recipe
 from dougong.catalog.models import Model
@@ -25,17 +27,45 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     ),
     "chatglm": ("dense", "read_chatglm"),
     "qwen": ("dense", "read_qwen"),
+    "gemma2": ("gemma", "read"),
+    "gemma3": ("gemma", "read"),
+    "gemma4": ("gemma", "read_gemma4"),
+    "nemotron-nas": ("nemotron", "read_nas"),
+    "nemotron_h": ("nemotron", "read_h"),
     "mixtral": ("moe", "read_mixtral"),
-    **dict.fromkeys(("qwen2_moe", "qwen3_moe"), ("moe", "read_qwen_moe")),
+    "phimoe": ("moe", "read_mixtral"),
+    "qwen2_moe": ("moe", "read_qwen_moe"),
+    "qwen3_moe": ("moe", "read_qwen_moe"),
     "gpt_oss": ("moe", "read_gpt_oss"),
+    "glm4_moe": ("moe_shared", "read_glm4_moe"),
+    "ernie4_5_moe": ("moe_shared", "read_ernie"),
+    "hunyuan_v1_moe": ("moe_shared", "read_hunyuan"),
+    "hy_v3": ("moe_shared", "read_hy_v3"),
+    "bailing_moe": ("moe_shared", "read_bailing"),
+    "PanguProMoE": ("moe_shared", "read_pangu"),
+    "minimax_m1": ("minimax", "read_minimax_m1"),
+    "minimax_m2": ("minimax", "read_minimax_m2"),
+    "minimax_m3": ("minimax", "read_minimax_m3"),
+    "step3p5": ("windowed", "read_step"),
+    "mimo_v2_flash": ("windowed", "read_mimo_v2"),
+    "llama4": ("windowed", "read_llama4"),
+    **dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_moe"), ("linear", "read_qwen_hybrid")),
+    "kimi_linear": ("kimi", "read"),
     **dict.fromkeys(
         ("deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa"),
         ("deepseek", "read"),
     ),
+    "deepseek_v4": ("deepseek_v4", "read"),
 }
 """``model_type`` -> module of this package and its reader."""
 
-_WRAPPED: Mapping[str, str] = {"kimi_k25": "kimi_k2", "qwen3_vl": "qwen3", "qwen3_vl_moe": "qwen3_moe"}
+_OTHER_NAMES: Mapping[str, str] = {
+    # the same architecture under the name of a wrapper with towers, or of another export
+    "kimi_k25": "kimi_k2", "kimi_k3": "kimi_linear", "qwen3_vl": "qwen3", "qwen3_vl_moe": "qwen3_moe",
+    "qwen3_omni_moe": "qwen3_moe", "bailing_moe_v2": "bailing_moe", "minimax_text_01": "minimax_m1",
+    "minimax_m3_vl": "minimax_m3", "step3p7": "step3p5", "deepseek_ref": "deepseek_v4",
+    "mimo_v2": "mimo_v2_flash",
+}  # fmt: skip
 _TOWERS = ("vision_config", "audio_config", "vision_tower_config")
 
 
@@ -75,6 +105,8 @@ def read_config(
     bound(config, id)
     outer = Keys(config, model=id)
     outer.check()
+    if outer.has("_megatron_arguments") and not outer.has("hidden_size"):
+        outer = Keys(translate(outer.section("_megatron_arguments")), model=id)
     text = _language_part(outer)
     family = _family(text, outer)
     module, function = FAMILIES[family]
@@ -100,10 +132,10 @@ def _language_part(outer: Keys) -> Keys:
 
 
 def _family(text: Keys, outer: Keys) -> str:
-    stated = text.text("model_type", default="") or outer.text("model_type", default="")
+    stated = text.text("model_type", default="") or outer.text("model_type", default="") or _by_class(outer)
     outer.check()
     for candidate in (stated, stated.removesuffix("_text")):
-        known = _WRAPPED.get(candidate, candidate)
+        known = _OTHER_NAMES.get(candidate, candidate)
         if known in FAMILIES:
             return known
     if not stated:
@@ -111,6 +143,15 @@ def _family(text: Keys, outer: Keys) -> str:
     raise UnsupportedModel(
         outer.model, f"the architecture {say(stated)}", hint=f"supported: {', '.join(sorted(FAMILIES))}"
     )
+
+
+def _by_class(outer: Keys) -> str:
+    # A configuration without model_type still names its class: "Qwen2Config", "Qwen3OmniMoeFor..."
+    named = outer.text("config_class", default="").removesuffix("Config")
+    classes = outer.items("architectures") or ()
+    if not named and classes and isinstance(classes[0], str):
+        named = classes[0].partition("For")[0]
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", named[:100]).lower()
 
 
 def _record(
@@ -167,5 +208,5 @@ def read_json(path: Path) -> Mapping[str, object]:
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise InputError(f"{path}: a JSON object is wanted, not {say(cast('object', value))}")
+        raise InputError(f"{path}: a JSON object is wanted, not {say(value)}")
     return cast("Mapping[str, object]", value)
