@@ -67,7 +67,7 @@ def read_chip(table: Table, stem: str) -> Chip:
             if rates.has("sparse_2_4"):
                 sparse[dtype] = rates.figure("sparse_2_4", "FLOP/s", per=per)
             rates.close()
-    compute.close()
+    compute.close(also=COMPUTE_DTYPES)
     memory_kind, capacity, bandwidth = _memory(table, chip_id, per)
     links, scale_up = _links(table, per)
     power = table.table("power", required=True)

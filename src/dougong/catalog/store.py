@@ -45,7 +45,7 @@ class Catalog:
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = tuple(roots)
         self._paths: dict[str, dict[str, Path]] = {}
-        self._aliases: dict[str, dict[str, str]] = {}
+        self._aliases: dict[str, dict[str, list[str]]] = {}
         self._records: dict[tuple[str, str], Chip | System | tuple[Price, ...] | Source | None] = {}
         self._digests: dict[str, str] = {}
 
@@ -88,11 +88,9 @@ class Catalog:
         word = wanted.strip().lower()
         if word in files:
             return word
-        aliases = self._aliases.get(kind)
-        if aliases is None:
-            aliases = self._aliases[kind] = dict(_aliases(files))
+        aliases = self._owners(kind)
         if word in aliases:
-            return aliases[word]
+            return aliases[word][-1]
         raise UnknownId(kind, wanted.strip(), {*files, *aliases})
 
     def chip(self, name: str) -> Chip:
@@ -135,15 +133,19 @@ class Catalog:
         assert isinstance(source, Source)
         return source
 
+    def price_list(self, list_id: str) -> tuple[Price, ...]:
+        """Every price of one list."""
+        prices = self._read("price", self.resolve("price", list_id))
+        assert isinstance(prices, tuple)
+        return prices
+
     def prices(self, subject: str) -> tuple[Price, ...]:
         """Every price of a chip, a system, ``electricity`` or ``grid``; parses only lists that name it."""
         needle = f'"{subject}"'.encode()
         found: list[Price] = []
         for list_id, path in sorted(self._files("price").items()):
             if needle in path.read_bytes():
-                prices = self._read("price", list_id)
-                assert isinstance(prices, tuple)
-                found += [price for price in prices if price.subject == subject]
+                found += [price for price in self.price_list(list_id) if price.subject == subject]
         return tuple(found)
 
     def model(self, name: str) -> Model:
@@ -155,20 +157,32 @@ class Catalog:
     def check(self, only: Sequence[Path] | None = None) -> None:
         """Read every hardware file (of the folders ``only``) and raise all their faults at once."""
         faults: list[str] = []
-        owners: dict[tuple[str, str], str] = {}
         for kind in ("source", "chip", "system", "price"):
             for record_id, path in self._files(kind).items():
                 if only is not None and not any(path.is_relative_to(folder) for folder in only):
                     continue
                 record = self._read(kind, record_id, faults)
                 for alias in record.aliases if isinstance(record, Chip | System) else ():
-                    owner = owners.setdefault((kind, alias.lower()), record_id)
-                    if owner != record_id or (
-                        alias.lower() in self._files(kind) and alias.lower() != record_id
-                    ):
-                        faults.append(f"{path}: aliases: {alias!r} also names {owner!r}")
+                    word = alias.lower()
+                    others = {*self._owners(kind).get(word, ()), *({word} & {*self._files(kind)})} - {
+                        record_id
+                    }
+                    faults += [f"{path}: aliases: {alias!r} also names {other!r}" for other in sorted(others)]
         if faults:
             raise CatalogError(list(dict.fromkeys(faults)))
+
+    def _owners(self, kind: str) -> Mapping[str, list[str]]:
+        """Alias -> ids that claim it; a replaced file still lends its aliases to its id."""
+        if kind not in self._aliases:
+            owners: dict[str, list[str]] = {}
+            for root in reversed(self.roots):
+                for path in _walk(root / FOLDERS[kind]):
+                    for alias in _aliases(path):
+                        ids = owners.setdefault(alias, [])
+                        if path.stem.lower() not in ids:
+                            ids.append(path.stem.lower())
+            self._aliases[kind] = owners
+        return self._aliases[kind]
 
     def _files(self, kind: str) -> Mapping[str, Path]:
         if kind not in self._paths:
@@ -236,17 +250,17 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield from sorted(entry.glob("*.toml"))
 
 
-def _aliases(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
-    """(alias, id) of every file, found by a scan of its text: far cheaper than parsing every file."""
-    for record_id, path in files.items():
-        with path.open("rb") as stream:
-            match = _ALIASES.search(stream.read(MAX_BYTES))
-        if match:
-            try:
-                listed: list[object] = tomllib.loads(match.group().decode("utf-8"))["aliases"]
-            except ValueError:  # the file is faulty; reading it will say how
-                continue
-            yield from ((alias.strip().lower(), record_id) for alias in listed if isinstance(alias, str))
+def _aliases(path: Path) -> Iterator[str]:
+    """Aliases in one file, found by a scan of its text: far cheaper than parsing every file."""
+    with path.open("rb") as stream:
+        match = _ALIASES.search(stream.read(MAX_BYTES))
+    if match is None:
+        return
+    try:
+        listed: list[object] = tomllib.loads(match.group().decode("utf-8"))["aliases"]
+    except ValueError:  # the file is faulty; reading it will say how
+        return
+    yield from (alias.strip().lower() for alias in listed if isinstance(alias, str))
 
 
 def _count(text: str, words: str) -> int:
