@@ -29,7 +29,7 @@ def test_all_ranks_together_do_the_work_once(model, tp):
     # Up to the key-value heads nothing is computed twice; a router is, on every rank.
     tokens = Tokens(decode_sequences=64.0, context=1000.0)
     whole = lower(model, tokens, ONE, BF16, decode=True, prefill=False)
-    part = lower(model, tokens, Ranks(tp=tp, cp=1.0, attn_dp=1.0, ep=tp if model.is_moe else 1.0, expert_tp=1.0 if model.is_moe else tp), BF16, decode=True, prefill=False)
+    part = lower(model, tokens, Ranks(tp=tp, cp=1.0, attn_dp=1.0, ep=1.0, expert_tp=tp), BF16, decode=True, prefill=False)
     for one, share in zip(whole, part, strict=True):
         if isinstance(one, Compute) and one.kind != "elementwise" and one.group != "router":
             assert share.flop * tp == pytest.approx(one.flop), one.name
@@ -97,3 +97,17 @@ def test_a_wide_group_exchanges_and_a_tensor_group_reduces():
     # Each device sends its 8 tokens to 4 experts in bf16: 8 x 4 x 1024 x 2 B.
     (dispatch,) = [op for op in wide if op.name == "dispatch"]
     assert dispatch.bytes_out == 8 * 4 * 1024 * 2
+
+
+def test_the_busiest_device_has_more_than_its_share_and_never_more_than_all():
+    # 32 experts on 8 devices, one token to 4 experts: the mean device reads half an expert, the busiest more.
+    model = moe_model(experts=32, top_k=4)
+    wide = Ranks(tp=8.0, cp=1.0, attn_dp=1.0, ep=8.0, expert_tp=1.0)
+    few, many = (
+        next(op for op in lower(model, Tokens(decode_sequences=b, context=10.0), wide, BF16, decode=True, prefill=False) if op.name == "experts_up")
+        for b in (1.0, 4096.0)
+    )
+    assert 0.5 < few.groups < 4.0
+    assert many.groups == pytest.approx(4.0)
+    mean = 2 * 4096 * 4 / 8 * 2 * 512 * 1024
+    assert mean < many.flop < 1.05 * mean

@@ -14,20 +14,22 @@ def seconds(operator: Operator, machine: Machine, p: Parameters, engine: EngineC
     """Seconds of one instance of ``operator`` on one device (not times ``count``) [s]."""
     if isinstance(operator, Collective):
         return collective_seconds(operator, machine, p, engine.link_slowdown)
-    bandwidth = machine.bandwidth / engine.memory_slowdown
+    # Slowdowns stretch the work, not the chip: efficiencies were fitted on the chip's own balance.
+    flop = operator.flop * engine.compute_slowdown
+    rates = {"peak_flop_per_s": machine.peak(operator.dtype), "bandwidth_bytes_per_s": machine.bandwidth}
+    io_bytes = operator.io_bytes * engine.memory_slowdown
     if operator.kind == "elementwise":
-        return forms.elementwise_s(p, bytes_=operator.io_bytes, bandwidth_bytes_per_s=bandwidth, kernels=operator.groups)
-    rates = {"peak_flop_per_s": machine.peak(operator.dtype) / engine.compute_slowdown, "bandwidth_bytes_per_s": bandwidth}
+        return forms.elementwise_s(p, bytes_=io_bytes, bandwidth_bytes_per_s=machine.bandwidth, kernels=operator.groups)
     if operator.kind in ("decode_attention", "linear_attention"):
         # A state update reads and writes its state as a cache is read: once per sequence.
         return forms.decode_attention_s(
-            p, flop=operator.flop, kv_bytes=operator.io_bytes, latent=float(operator.latent), sparse=float(operator.sparse), **rates
+            p, flop=flop, kv_bytes=io_bytes, latent=float(operator.latent), sparse=float(operator.sparse), **rates
         )
     if operator.kind == "prefill_attention":
-        return forms.prefill_attention_s(p, flop=operator.flop, io_bytes=operator.io_bytes, **rates)
+        return forms.prefill_attention_s(p, flop=flop, io_bytes=io_bytes, **rates)
     counts = {
-        "flop": operator.flop, "weight_bytes": operator.weight_bytes, "io_bytes": operator.io_bytes, "n": operator.n, "k": operator.k,
-        "compute_efficiency": p.compute_efficiency(operator.dtype), **rates,
+        "flop": flop, "weight_bytes": operator.weight_bytes * engine.memory_slowdown, "io_bytes": io_bytes, "n": operator.n,
+        "k": operator.k, "compute_efficiency": p.compute_efficiency(operator.dtype), **rates,
     }  # fmt: skip
     if operator.kind == "grouped_gemm":
         return forms.grouped_gemm_s(p, tokens_per_expert=operator.m, **counts)

@@ -86,14 +86,20 @@ def check(request: PlanRequest) -> None:
     if request.acceptance is not None and request.draft_tokens == 0:
         faults.append("acceptance is given but no draft tokens are: contradictory")
     if request.imbalance is not None and not 1 <= request.imbalance <= 100:
-        faults.append(f"imbalance is the busiest device over the mean, from 1 to 100, not {request.imbalance}")
+        faults.append(
+            f"imbalance is the busiest device over the mean, from 1 to 100, not {request.imbalance}"
+        )
     if request.pue < 1 or request.pue > 10:
         faults.append(f"PUE is total over chip power, from 1 to 10, not {request.pue}")
     for name in ("usd_per_chip_hour", "usd_per_kwh", "grid_g_per_kwh", "watts_per_chip"):
         value = getattr(request, name)
         if value is not None and not (np.isfinite(value) and value >= 0):
             faults.append(f"{name} must be finite and not negative, not {value}")
-    if request.objective == "chips" and request.workload.rate_requests_per_s is None and request.workload.users is None:
+    if (
+        request.objective == "chips"
+        and request.workload.rate_requests_per_s is None
+        and request.workload.users is None
+    ):
         faults.append("the objective 'chips' needs a load: give a rate or users")
     if not request.systems:
         faults.append("no system is given")
@@ -124,7 +130,9 @@ def make_plan(request: PlanRequest, catalog: Records) -> Plan | Infeasible:
 
 def compare(request: PlanRequest, catalog: Records) -> tuple[Plan | Infeasible, ...]:
     """The same question for each system of the request, side by side."""
-    return tuple(make_plan(replace(request, systems=(name,)), catalog) for name in dict.fromkeys(request.systems))
+    return tuple(
+        make_plan(replace(request, systems=(name,)), catalog) for name in dict.fromkeys(request.systems)
+    )
 
 
 def pricer_of(
@@ -165,6 +173,7 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
         acceptance=acceptance,
     )  # fmt: skip
     kinds: list[Deployments] = []
+    refusals = decode_space.refusals
     if len(decode_space.table):
         if request.mode in ("auto", "colocated"):
             kinds.append(colocated_deployments(decode_space, pricer, request, devices, acceptance))
@@ -172,17 +181,35 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
             load = FULL_LOAD if request.limit.ttft_s is None else PREFILL_LOAD
             decode = decode_candidates(decode_space, pricer, workload, acceptance, alone=True)
             prefill = prefill_candidates(decode_space, pricer, workload, load)
-            kinds.append(disaggregated_deployments(prefill, decode, request, devices, transfer_seconds(scene, workload), load))
+            kinds.append(
+                disaggregated_deployments(
+                    prefill, decode, request, devices, transfer_seconds(scene, workload), load
+                )
+            )
+            if not len(kinds[-1]):
+                refusals = (*refusals, _no_pools(devices))
+        elif request.mode == "disaggregated":
+            refusals = (*refusals, _no_pools(devices))
     elif machine.unknown_links and not any(refusal.reason == "memory" for refusal in decode_space.refusals):
         next(iter(machine.unknown_links.values())).refuse()
     return Found(
-        scene=scene, kinds=tuple(kind for kind in kinds if len(kind)), refusals=decode_space.refusals,
+        scene=scene, kinds=tuple(kind for kind in kinds if len(kind)), refusals=refusals,
         candidates=sum(kind.priced for kind in kinds), figures=(*machine.figures, *pricer.precise.figures, *rates.figures),
         notes=(*notes, *rates.notes),
     )  # fmt: skip
 
 
-def _answer(request: PlanRequest, model: Model, found: Sequence[Found], catalog: Records, started: float) -> Plan | Infeasible:
+def _no_pools(devices: int) -> Refusal:
+    return Refusal(
+        reason="devices", count=1, example="prefill + decode",
+        detail=f"two pools of replicas that fit do not go into {devices} devices, or one output token leaves nothing to decode",
+        remedy="more chips, or --mode colocated",
+    )  # fmt: skip
+
+
+def _answer(
+    request: PlanRequest, model: Model, found: Sequence[Found], catalog: Records, started: float
+) -> Plan | Infeasible:
     scored: list[tuple[float, Found, Deployments, int]] = []
     refusals: list[Refusal] = []
     nearest: list[tuple[float, Option]] = []
@@ -195,7 +222,9 @@ def _answer(request: PlanRequest, model: Model, found: Sequence[Found], catalog:
             good = kind.take(carried & kept)
             if len(good):
                 score = merit(good, request, one.scene.rates, one.scene.devices)
-                scored += [(float(score[i]), one, good, int(i)) for i in distinct_best(good, score, request.top)]
+                scored += [
+                    (float(score[i]), one, good, int(i)) for i in distinct_best(good, score, request.top)
+                ]
             elif len(kind):
                 gap = _gap(kind, request)
                 i = int(np.argmin(gap))
@@ -233,7 +262,9 @@ def _gap(kind: Deployments, request: PlanRequest) -> np.ndarray:
     return over
 
 
-def _limit_refusals(kind: Deployments, request: PlanRequest, carried: np.ndarray, kept: np.ndarray, one: Found) -> list[Refusal]:
+def _limit_refusals(
+    kind: Deployments, request: PlanRequest, carried: np.ndarray, kept: np.ndarray, one: Found
+) -> list[Refusal]:
     out: list[Refusal] = []
     for reason, values, bound in (
         ("tpot-limit", kind.tpot_s, request.limit.tpot_s),
@@ -279,7 +310,10 @@ def _pareto(found: Sequence[Found], request: PlanRequest) -> tuple[Option, ...]:
                 continue
             speed = 1.0 / good.tpot_s
             rate = good.requests_per_s * request.workload.output_tokens / good.devices
-            points += [(float(speed[i]), float(rate[i]), one, good, int(i)) for i in front(speed, rate, 4 * FRONT_POINTS)]
+            points += [
+                (float(speed[i]), float(rate[i]), one, good, int(i))
+                for i in front(speed, rate, 4 * FRONT_POINTS)
+            ]
     if not points:
         return ()
     chosen = front(np.array([p[0] for p in points]), np.array([p[1] for p in points]), FRONT_POINTS)
@@ -296,7 +330,9 @@ def _figures(figures: Iterable[Figure], catalog: Records) -> tuple[FigureUse, ..
 
 
 def _fingerprint(catalog: Records) -> str:
-    return hashlib.sha256(f"{catalog.content_hash()} {Parameters.load()} {engine_class.__module__}".encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        f"{catalog.content_hash()} {Parameters.load()} {engine_class.__module__}".encode()
+    ).hexdigest()[:16]
 
 
 __all__ = ["Found", "UnknownFigure", "check", "compare", "make_plan", "pricer_of", "search"]
