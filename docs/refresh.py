@@ -34,7 +34,9 @@ _RUN = re.compile(r"(<!-- run: (?P<command>[^\n]+) -->\n)(?:.*?)(<!-- end -->)",
 def help_pages(command: click.Command, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
     """Yield (path, help text) of a command and all below it."""
     name = command.name or ""
-    context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
+    context = click.Context(
+        command, info_name=name, parent=parent, terminal_width=100, **command.context_settings
+    )
     yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
         for child in command.list_commands(context):

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
 if TYPE_CHECKING:
-    from dougong.catalog import Catalog
+    from dougong.catalog.store import Catalog
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -43,9 +43,9 @@ def complete_systems(_: click.Context, __: click.Parameter, incomplete: str) -> 
 
 def complete_records(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Ids of every kind."""
-    from dougong.catalog import KINDS
+    from dougong.catalog.store import FOLDERS
 
-    return _complete(KINDS, incomplete)
+    return _complete(tuple(FOLDERS), incomplete)
 
 
 def _complete(kinds: tuple[str, ...], incomplete: str) -> list[CompletionItem]:
@@ -62,6 +62,6 @@ def _complete(kinds: tuple[str, ...], incomplete: str) -> list[CompletionItem]:
 
 def open_catalog(folders: tuple[str, ...]) -> Catalog:
     """Open the shipped catalog with the user's own folders over it."""
-    from dougong.catalog import Catalog
+    from dougong.catalog.store import Catalog
 
     return Catalog.open([Path(folder) for folder in folders])

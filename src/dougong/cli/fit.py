@@ -1,0 +1,88 @@
+"""``dougong fit``: which models fit which systems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dougong.cli.completion import complete_models, complete_systems, open_catalog
+from dougong.cli.lazy import Option, SectionedCommand
+from dougong.cli.output import check_picture, print_json, told_in, write_picture
+from dougong.cli.question import check_vocabulary, question_options, read_limit, read_workload
+from dougong.cli.words import Faults, names
+
+_FLAGS = (
+    "--prompt",
+    "--output",
+    "--trace",
+    "--ttft",
+    "--tpot",
+    "--precision",
+    "--engine",
+    "--catalog",
+    "--plot",
+    "--json",
+)
+
+
+@click.command("fit", cls=SectionedCommand, short_help="Show which models fit which systems.")
+@click.option(
+    "--models",
+    cls=Option,
+    section="What",
+    metavar="ID,…",
+    multiple=True,
+    help="Models [all].",
+    shell_complete=complete_models,
+)
+@click.option(
+    "--systems",
+    cls=Option,
+    section="What",
+    metavar="ID,…",
+    multiple=True,
+    help="Systems [all].",
+    shell_complete=complete_systems,
+)
+@question_options(only=_FLAGS)
+def fit(models: tuple[str, ...], systems: tuple[str, ...], **words: Any) -> int:
+    """Show which models fit which systems, with the output tokens/s per chip of the best co-located replica.
+
+    A hole in the catalog makes a cell, not an error. Exit code 1 says that nothing fits.
+    """
+    from dougong.plan import fit_matrix
+
+    faults = Faults()
+    catalog = open_catalog(words["catalog"])
+    for flag, kind, given in (("--models", catalog.model, models), ("--systems", catalog.system, systems)):
+        for name in names(given):
+            faults.keep(flag, lambda read=kind, wanted=name: read(wanted))
+    workload, limit = read_workload(words, faults), read_limit(words, faults)
+    check_vocabulary(words, faults)
+    check_picture(words["plot"], faults)
+    faults.raise_if_any()
+    matrix = fit_matrix(
+        names(models) or catalog.ids("model"),
+        names(systems) or catalog.ids("system"),
+        catalog,
+        workload=workload,
+        limit=limit,
+        precision=words["precision"],
+        engine=words["engine"],
+    )
+    if words["plot"]:
+        from dougong.report.pictures import fit_picture
+
+        write_picture(words["plot"], lambda path: fit_picture(matrix, path))
+    if words["json"]:
+        from dougong.report.dump import dump_fit
+
+        print_json(dump_fit(matrix))
+    else:
+        from dougong.report.fit import draw_fit
+        from dougong.report.terminal import show
+
+        show(draw_fit(matrix))
+    told_in(matrix.elapsed_s, f"{len(matrix.cells):,} pairs")
+    return 0 if any(cell.verdict == "fits" for cell in matrix.cells.values()) else 1

@@ -1,0 +1,41 @@
+"""Where results go: data to stdout, words about it to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from dougong.cli.words import Faults
+
+PICTURES = (".png", ".svg")
+
+
+def print_json(content: Mapping[str, object]) -> None:
+    """Print a record under its schema number."""
+    from dougong.report.dump import to_json
+
+    click.echo(to_json(content))
+
+
+def told_in(seconds: float, what: str) -> None:
+    """Say on stderr how much was looked at; a clock has no place in the answer itself."""
+    click.echo(f"{what} priced in {seconds:.2f} s", err=True)
+
+
+def check_picture(file: str | None, faults: Faults) -> None:
+    """Fault a picture's file that could not be written, before anything is computed."""
+    if file is None:
+        return
+    path = Path(file)
+    if path.suffix.lower() not in PICTURES:
+        faults.add("--plot", f"{file!r} is no {' or '.join(PICTURES)} file")
+    if not path.parent.is_dir():
+        faults.add("--plot", f"there is no folder {str(path.parent)!r}")
+
+
+def write_picture(file: str, draw: Callable[[Path], None]) -> None:
+    """Draw a picture and say where it is."""
+    draw(Path(file))
+    click.echo(f"drawn: {file}", err=True)

@@ -1,0 +1,121 @@
+"""Several systems side by side, each against the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from dougong.plan.types import Infeasible, Option, Plan
+from dougong.report.numbers import UNKNOWN, compact, exact, interval, money, quantity
+from dougong.report.parts import Columns, section
+from dougong.report.plan import asked, infeasible_sentence, pools_words
+from dougong.report.sources import sources_section
+from dougong.report.why import refusals_section
+
+Answer = Plan | Infeasible
+
+METRICS: tuple[tuple[str, Callable[[Option], float | None], Callable[[Option], str]], ...] = (
+    (
+        "tokens/s per chip",
+        lambda option: option.output_tokens_per_s_per_chip.value,
+        lambda option: interval(option.output_tokens_per_s_per_chip),
+    ),
+    (
+        "tokens/s in all",
+        lambda option: option.output_tokens_per_s.value,
+        lambda option: interval(option.output_tokens_per_s),
+    ),
+    ("TPOT", lambda option: option.tpot_s.value, lambda option: interval(option.tpot_s, "s")),
+    ("TTFT", lambda option: option.ttft_s.value, lambda option: interval(option.ttft_s, "s")),
+    ("power", lambda option: _watts(option), lambda option: quantity(_watts(option), "W")),
+    ("tokens/s per kW", lambda option: tokens_per_kw(option), lambda option: _compact(tokens_per_kw(option))),
+    (
+        "USD per million tokens",
+        lambda option: option.usd_per_million_output_tokens,
+        lambda option: money(option.usd_per_million_output_tokens),
+    ),
+    (
+        "gCO2e per million tokens",
+        lambda option: option.grams_co2e_per_million_output_tokens,
+        lambda option: _compact(option.grams_co2e_per_million_output_tokens),
+    ),
+)
+"""(name, value for the ratio, words)."""
+
+
+def tokens_per_kw(option: Option) -> float | None:
+    """Output tokens/s per kilowatt of the chips in use [token/s/kW]."""
+    watts = _watts(option)
+    return option.output_tokens_per_s.value / watts * 1e3 if watts else None
+
+
+def _watts(option: Option) -> float | None:
+    return option.watts_per_chip * option.chips if option.watts_per_chip is not None else None
+
+
+def _compact(value: float | None) -> str:
+    return UNKNOWN if value is None else compact(value)
+
+
+def draw_comparison(answers: Sequence[Answer]) -> RenderableType:
+    """Draw one column per system, and what was refused below."""
+    parts: list[RenderableType] = [
+        Text(comparison_sentence(answers), style="bold"),
+        Text(f"asked: {asked(answers[0].request)}", style="dim"),
+        section("Side by side", _table(answers), aside="in brackets: the range; ×: against the first"),
+    ]
+    parts += [
+        refusals_section(answer.refusals, f"Why not {_system(answer)}")
+        for answer in answers
+        if isinstance(answer, Infeasible)
+    ]
+    uses = {(use.figure.record, use.figure.key): use for answer in answers for use in answer.figures}
+    parts += [
+        sources_section(list(uses.values())),
+        Text(f"\ncatalog edition {answers[0].edition}", style="dim"),
+    ]
+    return Group(*parts)
+
+
+def comparison_sentence(answers: Sequence[Answer]) -> str:
+    """Return which system gives most per chip, in one sentence."""
+    plans = [answer for answer in answers if isinstance(answer, Plan)]
+    if not plans:
+        return infeasible_sentence(answers[0]) if isinstance(answers[0], Infeasible) else ""
+    best = max(plans, key=lambda plan: plan.options[0].output_tokens_per_s_per_chip.value)
+    winner = best.options[0]
+    return (
+        f"{best.model_name}: {winner.system} gives most per chip, "
+        f"{interval(winner.output_tokens_per_s_per_chip)} output tokens/s; "
+        f"{len(plans)} of {len(answers)} systems can serve it as asked."
+    )
+
+
+def _system(answer: Answer) -> str:
+    return answer.options[0].system if isinstance(answer, Plan) else answer.request.systems[0]
+
+
+def _table(answers: Sequence[Answer]) -> RenderableType:
+    winners = [answer.options[0] if isinstance(answer, Plan) else None for answer in answers]
+    rows: list[list[str | Text]] = [
+        [
+            "layout",
+            *(pools_words(winner.pools) if winner else "cannot be served as asked" for winner in winners),
+        ],
+        ["chips", *(exact(winner.chips) if winner else UNKNOWN for winner in winners)],
+        ["users", *(compact(winner.users) if winner else UNKNOWN for winner in winners)],
+    ]
+    for name, value, words in METRICS:
+        first = value(winners[0]) if winners[0] else None
+        cells = [
+            f"{words(winner)}{_ratio(value(winner), first if place else None)}" if winner else UNKNOWN
+            for place, winner in enumerate(winners)
+        ]
+        rows.append([name, *cells])
+    return Columns([("", "word"), *((_system(answer), "words") for answer in answers)], rows)
+
+
+def _ratio(value: float | None, first: float | None) -> str:
+    return f"  ×{compact(value / first)}" if value is not None and first else ""

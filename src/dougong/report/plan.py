@@ -1,0 +1,212 @@
+"""The face of the project: a plan, or a no with its reasons, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from dougong.plan.types import Infeasible, Interval, Option, Plan, PlanRequest, Pool
+from dougong.report.numbers import compact, exact, interval, money, percent, plural, quantity
+from dougong.report.parts import listing, pairs, section
+from dougong.report.sources import sources_section
+from dougong.report.steps import memory_section, operator_section, time_section
+from dougong.report.why import notes_section, refusals_section, why_section
+
+TIE = "≈"
+
+
+def draw_answer(answer: Plan | Infeasible, *, explain: bool = False) -> RenderableType:
+    """Draw a plan or a no."""
+    return draw_plan(answer, explain=explain) if isinstance(answer, Plan) else draw_infeasible(answer)
+
+
+def draw_plan(plan: Plan, *, explain: bool = False) -> RenderableType:
+    """Draw a plan: one sentence, the winner, the others, where bytes and seconds go, why, on whose word."""
+    winner = plan.options[0]
+    parts: list[RenderableType] = [
+        Text(plan_sentence(plan), style="bold"),
+        Text(f"asked: {asked(plan.request)}", style="dim"),
+        Text(f"precision: {plan.precision_note}", style="dim"),
+        _winner(plan.request, winner),
+        _ranked(plan),
+        memory_section(winner),
+        time_section(winner),
+    ]
+    if explain:
+        parts.append(operator_section(winner))
+    parts.append(why_section(plan.explanation))
+    if plan.refusals:
+        parts.append(refusals_section(plan.refusals))
+    if plan.notes:
+        parts.append(notes_section(plan.notes))
+    parts += [sources_section(plan.figures), _seal(plan.edition, plan.fingerprint)]
+    return Group(*parts)
+
+
+def draw_infeasible(answer: Infeasible) -> RenderableType:
+    """Draw a no: what was asked, why it cannot be, what would help, what comes nearest."""
+    request = answer.request
+    parts: list[RenderableType] = [
+        Text(infeasible_sentence(answer), style="bold"),
+        Text(f"asked: {asked(request)}", style="dim"),
+        refusals_section(answer.refusals, "Why not"),
+    ]
+    if answer.nearest is not None:
+        parts.append(_card("Nearest", request, answer.nearest, "breaks a limit"))
+    if answer.notes:
+        parts.append(notes_section(answer.notes))
+    if answer.figures:
+        parts.append(sources_section(answer.figures))
+    parts.append(_seal(answer.edition, ""))
+    return Group(*parts)
+
+
+def plan_sentence(plan: Plan) -> str:
+    """Return the answer in one sentence."""
+    winner = plan.options[0]
+    cost = winner.usd_per_million_output_tokens
+    price = f", {money(cost)} per million output tokens" if cost is not None else ""
+    return (
+        f"Yes: {plan.model_name} on {winner.system}, {winner.mode} on {plural(winner.chips, 'chip')}, gives "
+        f"{interval(winner.output_tokens_per_s_per_chip)} output tokens/s per chip at "
+        f"TPOT {interval(winner.tpot_s, 's')} and TTFT {interval(winner.ttft_s, 's')}{price}."
+    )
+
+
+def infeasible_sentence(answer: Infeasible) -> str:
+    """Return the no in one sentence, with the reason that turned away most."""
+    systems = " or ".join(answer.request.systems)
+    first = max(answer.refusals, key=lambda refusal: refusal.count, default=None)
+    because = f": {first.detail}" if first else ""
+    return f"No: {answer.request.model} cannot be served on {systems} as asked{because}."
+
+
+def asked(request: PlanRequest) -> str:
+    """Return the question in one line."""
+    workload, limit = request.workload, request.limit
+    lengths = f"prompt {_length(workload.prompt_tokens)}, output {_length(workload.output_tokens)} tokens"
+    said = [lengths if workload.source == "flags" else f"{lengths} ({workload.source})"]
+    if workload.prefix_hit_frac:
+        said.append(f"{percent(workload.prefix_hit_frac)} of the prompt cached")
+    if workload.rate_requests_per_s is not None:
+        said.append(f"{compact(workload.rate_requests_per_s)} requests/s")
+    if workload.users is not None:
+        said.append(f"{plural(workload.users, 'user')}")
+    limits = (("TTFT", limit.ttft_s), ("TPOT", limit.tpot_s))
+    said += [f"{name} ≤ {quantity(value, 's')}" for name, value in limits if value is not None]
+    said.append(f"objective {request.objective}")
+    if request.mode != "auto":
+        said.append(request.mode)
+    if request.chips is not None:
+        said.append(f"at most {plural(request.chips, 'chip')}")
+    if request.draft_tokens:
+        accepted = f" accepted at {percent(request.acceptance)}" if request.acceptance is not None else ""
+        said.append(f"{plural(request.draft_tokens, 'draft token')}{accepted}")
+    said.append(f"engine class {request.engine}")
+    return " · ".join(said)
+
+
+def _length(tokens: float) -> str:
+    return exact(round(tokens, 1 if tokens < 100 else 0))
+
+
+def pools_words(pools: Sequence[Pool]) -> str:
+    """Return the layouts of a deployment in one cell."""
+    return " + ".join(
+        f"{'' if pool.phase == 'both' else pool.phase + ' '}{exact(pool.replicas)}× {pool.layout}"
+        for pool in pools
+    )
+
+
+def _winner(request: PlanRequest, winner: Option) -> RenderableType:
+    return _card("Winner", request, winner, winner.mode)
+
+
+def _card(title: str, request: PlanRequest, option: Option, aside: str) -> RenderableType:
+    pools = listing(
+        option.pools,
+        ("phase", "word", lambda pool: pool.phase),
+        ("layout of a replica", "words", lambda pool: str(pool.layout)),
+        ("replicas", "number", lambda pool: exact(pool.replicas)),
+        ("chips", "number", lambda pool: exact(pool.chips)),
+        ("in flight", "spare", lambda pool: compact(pool.sequences_per_replica)),
+        ("tokens a step", "spare", lambda pool: compact(pool.tokens_per_step)),
+        ("step", "number", lambda pool: quantity(pool.step_s, "s")),
+        ("busy", "number", lambda pool: percent(pool.utilisation)),
+    )
+    return section(title, pools, Text(""), pairs(_facts(request, option)), aside=f"{option.system}, {aside}")
+
+
+def _facts(request: PlanRequest, option: Option) -> list[tuple[str, str]]:
+    per_chip, whole = interval(option.output_tokens_per_s_per_chip), interval(option.output_tokens_per_s)
+    facts = [
+        ("TTFT", interval(option.ttft_s, "s") + _against(option.ttft_s, request.limit.ttft_s)),
+        ("TPOT", interval(option.tpot_s, "s") + _against(option.tpot_s, request.limit.tpot_s)),
+        ("output", f"{per_chip} tokens/s per chip; {whole} tokens/s in all"),
+        ("load", f"{compact(option.users)} requests in flight, {compact(option.requests_per_s)} requests/s"),
+    ]
+    if option.kv_transfer_s:
+        facts.append(("KV transfer", quantity(option.kv_transfer_s, "s")))
+    return [*facts, ("cost", _cost(option)), ("energy", _energy(option))]
+
+
+def _cost(option: Option) -> str:
+    if option.usd_per_million_output_tokens is None:
+        return "unknown: no price of this chip in the catalog; give --usd-per-chip-hour"
+    return f"{money(option.usd_per_million_output_tokens)} per million output tokens"
+
+
+def _energy(option: Option) -> str:
+    if option.watts_per_chip is None:
+        return "unknown: no power of this chip in the catalog; give --watts-per-chip"
+    said = [f"{quantity(option.watts_per_chip, 'W')} per chip"]
+    if option.joules_per_output_token is not None:
+        said.append(f"{quantity(option.joules_per_output_token, 'J')} per output token")
+    if option.grams_co2e_per_million_output_tokens is not None:
+        said.append(f"{compact(option.grams_co2e_per_million_output_tokens)} gCO2e per million output tokens")
+    return ", ".join(said)
+
+
+def _against(value: Interval, limit: float | None) -> str:
+    if limit is None:
+        return ""
+    if value.value > limit:
+        return f", over the limit of {quantity(limit, 's')}"
+    # A limit inside the interval may be missed: say so where it is read.
+    sure = "" if value.high <= limit else ", though the interval reaches beyond"
+    return f", within the limit of {quantity(limit, 's')}{sure}"
+
+
+def _system(row: tuple[int, Option]) -> str:
+    return row[1].system
+
+
+def _ranked(plan: Plan) -> RenderableType:
+    numbered = list(enumerate(plan.options, 1))
+    several = len({option.system for option in plan.options}) > 1
+    rate = "output_tokens_per_s_per_chip"
+    options = listing(
+        numbered,
+        ("#", "number", lambda row: str(row[0])),
+        ("", "word", lambda row: TIE if row[1].tie else ""),
+        *([("system", "word", _system)] if several else []),
+        ("layout", "words", lambda row: pools_words(row[1].pools)),
+        ("chips", "number", lambda row: exact(row[1].chips)),
+        ("users", "spare", lambda row: compact(row[1].users)),
+        ("TTFT", "number", lambda row: quantity(row[1].ttft_s.value, "s")),
+        ("TPOT", "number", lambda row: quantity(row[1].tpot_s.value, "s")),
+        ("tokens/s per chip", "number", lambda row: interval(getattr(row[1], rate))),
+        ("USD/Mtok", "spare", lambda row: quantity(row[1].usd_per_million_output_tokens, "1")),
+    )
+    ties = f"; {TIE} cannot be told apart from the best" if any(option.tie for option in plan.options) else ""
+    return section("Ranked", options, aside=f"best of {exact(plan.candidates)} candidates{ties}")
+
+
+def _seal(edition: str, fingerprint: str) -> Text:
+    said = [
+        f"catalog edition {edition}" if edition else "",
+        f"fingerprint {fingerprint}" if fingerprint else "",
+    ]
+    return Text("\n" + " · ".join(part for part in said if part), style="dim")

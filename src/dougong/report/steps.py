@@ -1,0 +1,125 @@
+"""Where the memory and the time go: bars per pool, per operator group, and the table of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from dougong.plan.types import Memory, OperatorCost, Option, Pool, StepReport
+from dougong.report.numbers import compact, exact, percent, quantity
+from dougong.report.parts import bar, lines, listing, pairs, section
+
+MEMORY_WIDTH = 50
+MEMORY_PARTS = (
+    ("weights", "weights", "█", "blue"),
+    ("kv_cache", "KV cache", "▓", "cyan"),
+    ("activations", "activations", "▒", "green"),
+    ("communication", "communication", "░", "yellow"),
+    ("reserve", "reserve", "▪", "magenta"),
+)
+"""(attribute, name, glyph, colour), in the order of the bar."""
+
+BOUND_STYLES = {
+    "compute": "red",
+    "memory": "blue",
+    "scale_up": "green",
+    "scale_out": "yellow",
+    "host": "magenta",
+}
+
+
+def bound_words(bound: str) -> str:
+    """Return a roofline bound as people write it."""
+    return bound.replace("_", "-")
+
+
+def memory_section(option: Option) -> RenderableType:
+    """Memory of the fullest device of each pool, as a bar with its numbers."""
+    rows: list[tuple[str, Text]] = []
+    for pool in option.pools:
+        rows += [(pool.phase, _memory_bar(pool.memory)), ("", _memory_legend(pool.memory)), ("", Text())]
+    return section("Memory", pairs(rows[:-1]), aside="of the fullest device of a replica")
+
+
+def _memory_bar(memory: Memory) -> Text:
+    drawn = Text()
+    for attribute, _, glyph, style in MEMORY_PARTS:
+        drawn.append(glyph * _cells(getattr(memory, attribute), memory), style=style)
+    drawn.append("." * max(MEMORY_WIDTH - len(drawn), 0), style="dim")
+    drawn.append(f"  {quantity(memory.used, 'byte')} of {quantity(memory.capacity, 'byte')}")
+    return drawn.append(f" ({percent(memory.used / memory.capacity)})" if memory.capacity else "")
+
+
+def _memory_legend(memory: Memory) -> Text:
+    legend = Text()
+    for attribute, name, glyph, style in MEMORY_PARTS:
+        legend.append(glyph, style=style).append(f" {name} {quantity(getattr(memory, attribute), 'byte')}   ")
+    return legend
+
+
+def _cells(size: float, memory: Memory) -> int:
+    whole = max(memory.capacity, memory.used)
+    return max(round(size / whole * MEMORY_WIDTH), 1 if size > 0 else 0) if whole else 0
+
+
+def time_section(option: Option) -> RenderableType:
+    """Time of each pool's steps by operator group, with what bounds it."""
+    parts: list[RenderableType] = []
+    for pool in option.pools:
+        for step in pool.steps:
+            parts += [_step_title(pool, step), _groups(step), Text("")]
+    return section("Time of a step", *parts[:-1], aside="by operator group, one device")
+
+
+def _step_title(pool: Pool, step: StepReport) -> Text:
+    where = step.phase if pool.phase in ("both", step.phase) else f"{pool.phase}, {step.phase}"
+    return Text(f"{where} step, {quantity(step.seconds, 's')}")
+
+
+def _groups(step: StepReport) -> RenderableType:
+    ordered = sorted(step.groups.items(), key=lambda item: (-item[1][0], item[0]))
+    longest = max((seconds for seconds, _ in step.groups.values()), default=0.0) or 1.0
+    whole = step.seconds or 1.0
+    return listing(
+        ordered,
+        ("group", "word", lambda item: item[0].replace("_", " ")),
+        ("", "word", lambda item: bar(item[1][0] / longest, style=BOUND_STYLES.get(item[1][1], ""))),
+        ("time", "number", lambda item: quantity(item[1][0], "s")),
+        ("share", "number", lambda item: percent(item[1][0] / whole)),
+        ("bound", "word", lambda item: bound_words(item[1][1])),
+    )
+
+
+def operator_section(option: Option) -> RenderableType:
+    """Every operator of every step, then the formulas they are priced with."""
+    parts: list[RenderableType] = []
+    formulas: dict[str, list[str]] = {}
+    for pool in option.pools:
+        for step in pool.steps:
+            parts += [_step_title(pool, step), _operators(step.operators), Text("")]
+            for operator in step.operators:
+                users = formulas.setdefault(operator.formula, [])
+                if operator.name not in users:
+                    users.append(operator.name)
+    named = [f"{', '.join(users)}: {formula}" for formula, users in formulas.items() if formula]
+    formula_list = [Text("formulas", style="dim"), lines(named)] if named else []
+    return section("Operators", *parts, *formula_list, aside="of one step on one device, all layers together")
+
+
+def _operators(operators: Sequence[OperatorCost]) -> RenderableType:
+    return listing(
+        operators,
+        ("operator", "word", lambda item: item.name),
+        ("times", "spare", lambda item: exact(item.count)),
+        ("time", "number", lambda item: quantity(item.seconds, "s")),
+        ("share", "number", lambda item: percent(item.share)),
+        ("bound", "word", lambda item: bound_words(item.bound)),
+        ("FLOP", "spare", lambda item: compact(item.flop)),
+        ("bytes", "spare", lambda item: quantity(item.bytes, "byte")),
+        ("message", "spare", lambda item: quantity(item.message_bytes, "byte")),
+        ("dtype", "word", lambda item: item.dtype),
+        ("of peak", "number", lambda item: percent(item.compute_frac)),
+        ("of bandwidth", "number", lambda item: percent(item.memory_frac)),
+    )

@@ -1,0 +1,64 @@
+"""Why the winner wins, and who was turned away for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from dougong.plan.types import Explanation, Refusal
+from dougong.report.numbers import compact, exact, percent, plural
+from dougong.report.parts import lines, listing, pairs, section
+
+
+def why_section(explanation: Explanation) -> RenderableType:
+    """The binding constraint, what ten percent more would buy, and the families that lost."""
+    said: list[tuple[str, str]] = [("held back by", explanation.binding)]
+    if explanation.ties:
+        said.append(
+            ("ties", f"{plural(explanation.ties, 'other')} within the interval: not to be told apart from it")
+        )
+    parts: list[RenderableType] = [pairs(said)]
+    if explanation.sensitivities:
+        gains = listing(
+            sorted(explanation.sensitivities, key=lambda item: -item.gain_frac),
+            ("10 % more", "words", lambda item: item.knob),
+            ("buys", "number", lambda item: _gain(item.gain_frac)),
+            ("", "note", lambda item: item.note),
+        )
+        parts += [Text(""), gains]
+    if explanation.families:
+        families = listing(
+            explanation.families,
+            ("family", "words", lambda item: item.name),
+            ("best tokens/s per chip", "number", lambda item: compact(item.best_tokens_per_s_per_chip)),
+            ("", "note", lambda item: item.verdict),
+        )
+        parts += [Text(""), families]
+    return section("Why", *parts)
+
+
+def _gain(fraction: float) -> str:
+    return "nothing" if abs(fraction) < 0.0005 else f"{'+' if fraction > 0 else ''}{percent(fraction)}"
+
+
+def refusals_section(refusals: Sequence[Refusal], title: str = "Turned away") -> RenderableType:
+    """Candidates refused, reason by reason, each with numbers and what would help."""
+    table = listing(
+        sorted(refusals, key=lambda refusal: (-refusal.count, refusal.reason)),
+        ("candidates", "number", lambda item: exact(item.count)),
+        ("reason", "note", lambda item: item.reason),
+        (
+            "for instance",
+            "words",
+            lambda item: f"{item.example}: {item.detail}" if item.example else item.detail,
+        ),
+        ("what would help", "words", lambda item: item.remedy),
+    )
+    return section(title, table)
+
+
+def notes_section(notes: Sequence[str]) -> RenderableType:
+    """What the reader should know of the numbers above."""
+    return section("Notes", lines(notes))
