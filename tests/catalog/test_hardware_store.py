@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -194,3 +195,14 @@ def test_the_edition_is_a_month() -> None:
     year, month = Catalog.open().edition().split(".")
     assert 2026 <= int(year) <= 2100
     assert 1 <= int(month) <= 12
+
+
+def test_the_guide_is_made_of_its_own_folder() -> None:
+    guides = Path(__file__).parents[2] / "docs" / "guides"
+    chip = Catalog.open([guides / "add-a-chip"]).chip("v100")
+    assert float(chip.peak("fp16")) == 125e12
+    blocks = re.findall(r"```toml\n(.*?)```", (guides / "add-a-chip.md").read_text("utf-8"), re.DOTALL)
+    files = "\n".join(path.read_text("utf-8") for path in sorted((guides / "add-a-chip").rglob("*.toml")))
+    lines = {line for block in blocks for line in block.splitlines()}
+    assert len(lines) > 20
+    assert sorted(lines - set(files.splitlines())) == []
