@@ -90,7 +90,7 @@ def _cases(row: Row) -> list[OperatorCase]:
     }
     measured: dict[str, float] = {}
     for name, number in printed.items():
-        if name in _MEASURED:
+        if name in _MEASURED and number > 0:  # a utilisation rounded to nothing is no measurement
             metric, factor = _MEASURED[name]
             measured.setdefault(metric, number * factor)
     _ranges(row, measured, printed)

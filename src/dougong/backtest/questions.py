@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dougong.backtest.case import AnyCase, Case, OperatorCase, PhaseLayout, Precision
+from dougong.backtest.operator_predictor import OperatorPredictor
 from dougong.calibration import Parameters
 from dougong.calibration.engines import EngineClass, engine_classes
 from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
 from dougong.catalog.store import Catalog
+from dougong.cost.machine import machine_of
 from dougong.cost.precision import Recipe
 from dougong.errors import InputError
 from dougong.plan.evaluate import Answer, Question, evaluate, prepare
@@ -179,7 +181,7 @@ class PlanPredictor:
         asks: list[tuple[Case, Ask]] = []
         for case in cases:
             if isinstance(case, OperatorCase):
-                self.answers[case.id] = "operators are held against the calibration, not against the planner"
+                self.answers[case.id] = case.refused or OperatorPredictor(self.catalog, self.parameters)(case)
                 continue
             if case.refused is not None:
                 self.answers[case.id] = case.refused
@@ -193,6 +195,8 @@ class PlanPredictor:
             except InputError as error:
                 self.answers[case.id] = error.message
         self._answer(asks, models, systems)
+        for case, _ in asks:
+            self._name_unknown_links(case, systems[case.system])
 
     def _model(self, case: Case) -> tuple[Model, Case]:
         """The model, in a published checkpoint of the precision where the catalog has one."""
@@ -218,6 +222,15 @@ class PlanPredictor:
         given = evaluate([ask.question for _, ask in good], models, systems, self.parameters, self.engines)
         for (case, ask), answer in zip(good, given, strict=True):
             self._keep(case, ask, answer)
+
+    def _name_unknown_links(self, case: Case, system: System) -> None:
+        """A prediction that is no number, because a link on its way has no published bandwidth, says so."""
+        given = self.answers[case.id]
+        if isinstance(given, str) or all(math.isfinite(guess.value) for guess in given.values()):
+            return
+        holes = [hole.reason for hole in machine_of(system).unknown_links.values()]
+        why = f"a link bandwidth is unknown ({'; '.join(holes)})" if holes else "the formulas give no number"
+        self.answers[case.id] = f"{system.id}: {why}"
 
     def _keep(self, case: Case, ask: Ask, answer: Answer) -> None:
         kept = self.answers[case.id]

@@ -124,6 +124,8 @@ def _answered(blank: Outcome, answer: Mapping[str, Interval] | str) -> Outcome:
     guess = answer.get(blank.metric)
     if guess is None:
         return replace(blank, refused=f"{blank.metric} is not predicted for this case")
+    if not blank.measured > 0:
+        return replace(blank, refused=f"{blank.metric} is not measured as a positive number")
     if not (math.isfinite(guess.value) and guess.value > 0):
         return replace(blank, refused=f"the prediction of {blank.metric} is not finite")
     error = guess.value / blank.measured - 1
