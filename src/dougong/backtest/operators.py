@@ -101,8 +101,6 @@ def _cases(row: Row) -> list[OperatorCase]:
         refused = f"{kind}, not measured"
     elif not measured and "up_us" not in printed:
         refused = "nothing measured that we predict"
-    elif op.startswith("ablation"):
-        refused = "a relative gain: needs a predictor that runs the case with and without the feature"
     base = OperatorCase(
         id=identity, op=operator_name(op), chip=chip, library=row.text("library"), shape=shape, words=words,
         measured={metric: measured[metric] for metric in OPERATOR_METRICS if metric in measured},

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from dougong.backtest.ablations import AblationPredictor
 from dougong.backtest.case import AnyCase, Case, OperatorCase, PhaseLayout, Precision
 from dougong.backtest.operator_predictor import OperatorPredictor
 from dougong.calibration import Parameters
@@ -181,7 +182,7 @@ class PlanPredictor:
         asks: list[tuple[Case, Ask]] = []
         for case in cases:
             if isinstance(case, OperatorCase):
-                self.answers[case.id] = case.refused or OperatorPredictor(self.catalog, self.parameters)(case)
+                self.answers[case.id] = case.refused or self._operator(case)
                 continue
             if case.refused is not None:
                 self.answers[case.id] = case.refused
@@ -197,6 +198,14 @@ class PlanPredictor:
         self._answer(asks, models, systems)
         for case, _ in asks:
             self._name_unknown_links(case, systems[case.system])
+
+    def _operator(self, case: OperatorCase) -> Mapping[str, Interval] | str:
+        if not case.op.startswith("ablation"):
+            return OperatorPredictor(self.catalog, self.parameters)(case)
+        try:
+            return AblationPredictor(self.catalog, self.parameters, self.engines)(case)
+        except InputError as error:
+            return error.message
 
     def _model(self, case: Case) -> tuple[Model, Case]:
         """The model, in a published checkpoint of the precision where the catalog has one."""
