@@ -70,7 +70,9 @@ class UnknownId(InputError):
         near += [name for name in names if wanted.lower() in name and name not in near][: 4 - len(near)]
         self.kind, self.wanted, self.near = kind, wanted, near
         if hint is None:
-            hint = f"near names: {', '.join(near)}" if near else f"list them with: dougong catalog list {kind}s"
+            hint = (
+                f"near names: {', '.join(near)}" if near else f"list them with: dougong catalog list {kind}s"
+            )
         super().__init__(f"no {kind} is called {wanted!r}", hint=hint)
 
 
@@ -81,7 +83,8 @@ class UnknownFigure(InputError):
         self.record, self.key, self.reason = record, key, reason
         super().__init__(
             f"{record}: {key} is unknown ({reason}), and this formula needs it",
-            hint=f"put the figure, with its source, in a file of your own and pass --catalog DIR (see: dougong catalog show {record})",
+            hint="put the figure, with its source, in a file of your own and pass --catalog DIR "
+            f"(see: dougong catalog show {record})",
         )
 
 

@@ -25,11 +25,22 @@ _GRAMMAR: dict[str, tuple[tuple[tuple[str, dict[str, float], float], ...], str]]
     "byte/s": ((("B/s", _DECIMAL, 1.0), ("bit/s", _DECIMAL, 0.125)), "3.2 TB/s, 400 Gbit/s"),
     "FLOP": ((("FLOP", _DECIMAL, 1.0),), "2 GFLOP"),
     "FLOP/s": (
-        (("FLOP/s", _DECIMAL, 1.0), ("FLOPS", _DECIMAL, 1.0), ("OPS", _DECIMAL, 1.0), ("OP/s", _DECIMAL, 1.0)),
+        (
+            ("FLOP/s", _DECIMAL, 1.0),
+            ("FLOPS", _DECIMAL, 1.0),
+            ("OPS", _DECIMAL, 1.0),
+            ("OP/s", _DECIMAL, 1.0),
+        ),
         "752 TFLOPS, 1504 TOPS",
     ),
     "s": (
-        (("s", _SMALL, 1.0), ("min", {"": 1.0}, 60.0), ("h", {"": 1.0}, 3600.0), ("year", {"": 1.0}, 31_557_600.0), ("years", {"": 1.0}, 31_557_600.0)),
+        (
+            ("s", _SMALL, 1.0),
+            ("min", {"": 1.0}, 60.0),
+            ("h", {"": 1.0}, 3600.0),
+            ("year", {"": 1.0}, 31_557_600.0),
+            ("years", {"": 1.0}, 31_557_600.0),
+        ),
         "50 ms, 2 s, 1.9 us",
     ),
     "W": ((("W", {**_DECIMAL, "m": 1e-3}, 1.0),), "700 W, 559 kW"),
@@ -41,9 +52,24 @@ _GRAMMAR: dict[str, tuple[tuple[tuple[str, dict[str, float], float], ...], str]]
         "1.41 USD/h",
     ),
     "USD/J": ((("USD/kWh", {"": 1.0}, 1 / 3.6e6), ("$/kWh", {"": 1.0}, 1 / 3.6e6)), "0.08 USD/kWh"),
-    "g/J": ((("g/kWh", {"": 1.0}, 1 / 3.6e6), ("gCO2e/kWh", {"": 1.0}, 1 / 3.6e6), ("gCO2/kWh", {"": 1.0}, 1 / 3.6e6)), "450 gCO2e/kWh"),
+    "g/J": (
+        (
+            ("g/kWh", {"": 1.0}, 1 / 3.6e6),
+            ("gCO2e/kWh", {"": 1.0}, 1 / 3.6e6),
+            ("gCO2/kWh", {"": 1.0}, 1 / 3.6e6),
+        ),
+        "450 gCO2e/kWh",
+    ),
     "token": ((("", _DECIMAL, 1.0), ("token", _DECIMAL, 1.0), ("tokens", _DECIMAL, 1.0)), "4096"),
-    "request/s": ((("request/s", {"": 1.0}, 1.0), ("requests/s", {"": 1.0}, 1.0), ("/s", {"": 1.0}, 1.0), ("", {"": 1.0}, 1.0)), "12 request/s"),
+    "request/s": (
+        (
+            ("request/s", {"": 1.0}, 1.0),
+            ("requests/s", {"": 1.0}, 1.0),
+            ("/s", {"": 1.0}, 1.0),
+            ("", {"": 1.0}, 1.0),
+        ),
+        "12 request/s",
+    ),
     "parameter": ((("", {**_DECIMAL, "B": 1e9}, 1.0), ("parameters", {**_DECIMAL, "B": 1e9}, 1.0)), "671B"),
     "1": ((("", {"": 1.0}, 1.0), ("%", {"": 1.0}, 0.01)), "0.7, 70 %"),
 }
@@ -55,7 +81,9 @@ def _spellings() -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
     for dimension, (units, _) in _GRAMMAR.items():
         table[dimension] = {
-            prefix + unit: scale * base for unit, prefixes, base in units for prefix, scale in prefixes.items()
+            prefix + unit: scale * base
+            for unit, prefixes, base in units
+            for prefix, scale in prefixes.items()
         }
     return table
 
@@ -112,9 +140,14 @@ def _complaint(unit: str, dimension: str) -> str:
 
 
 _SHOW = {
-    "byte": ("B", 1e3), "byte/s": ("B/s", 1e3), "FLOP": ("FLOP", 1e3), "FLOP/s": ("FLOP/s", 1e3),
-    "W": ("W", 1e3), "J": ("J", 1e3), "Hz": ("Hz", 1e3),
-}  # fmt: skip
+    "byte": ("B", 1e3),
+    "byte/s": ("B/s", 1e3),
+    "FLOP": ("FLOP", 1e3),
+    "FLOP/s": ("FLOP/s", 1e3),
+    "W": ("W", 1e3),
+    "J": ("J", 1e3),
+    "Hz": ("Hz", 1e3),
+}
 _STEPS = [(1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")]
 _TIME_STEPS = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")]
 
@@ -146,7 +179,11 @@ def show(value: float, dimension: str, digits: int = 3) -> str:
         for scale, prefix in _STEPS:
             if abs(value) >= scale or scale == 1.0:
                 return f"{_digits(value / scale, digits)} {prefix}{unit}"
-    return _digits(value, digits) if dimension in ("1", "token", "parameter") else f"{_digits(value, digits)} {dimension}"
+    return (
+        _digits(value, digits)
+        if dimension in ("1", "token", "parameter")
+        else f"{_digits(value, digits)} {dimension}"
+    )
 
 
 def _digits(value: float, digits: int) -> str:

@@ -20,16 +20,30 @@ from dougong.workload import Workload
 rates = st.floats(1e13, 3e15)
 bandwidths = st.floats(1e11, 1e13)
 links = st.floats(1e9, 1e12)
-models = st.sampled_from([dense_model(), moe_model(), dense_model(window=256, name="windowed"), moe_model(experts=64, top_k=8, name="many")])
-workloads = st.builds(Workload, prompt_tokens=st.integers(1, 30_000).map(float), output_tokens=st.integers(2, 4000).map(float))
+models = st.sampled_from(
+    [
+        dense_model(),
+        moe_model(),
+        dense_model(window=256, name="windowed"),
+        moe_model(experts=64, top_k=8, name="many"),
+    ]
+)
+workloads = st.builds(
+    Workload, prompt_tokens=st.integers(1, 30_000).map(float), output_tokens=st.integers(2, 4000).map(float)
+)
 batches = st.integers(1, 512).map(float)
 
 
 def pricer(model, *, bf16=1e14, bandwidth=1e12, link=1e11, chips=16, node=8, engine="community", **more):
-    system = tiny_system(tiny_chip(bf16=bf16, bandwidth=bandwidth), chips=chips, node=node, link=link, fabric=link / 4)
+    system = tiny_system(
+        tiny_chip(bf16=bf16, bandwidth=bandwidth), chips=chips, node=node, link=link, fabric=link / 4
+    )
     return Pricer(
-        precise=apply(model, "auto", system.chip), machine=machine_of(system), parameters=Parameters.load(),
-        engine=engine_class(engine), **more,
+        precise=apply(model, "auto", system.chip),
+        machine=machine_of(system),
+        parameters=Parameters.load(),
+        engine=engine_class(engine),
+        **more,
     )
 
 
@@ -51,7 +65,9 @@ def step(one, ranks, workload, batch):
     return float(np.asarray(decode_pool(one, ranks, 1.0, workload, batch, 0.7).step_s))
 
 
-@given(scenes(), rates, bandwidths, links, st.floats(1.0, 10.0), st.sampled_from(["bf16", "bandwidth", "link"]))
+@given(
+    scenes(), rates, bandwidths, links, st.floats(1.0, 10.0), st.sampled_from(["bf16", "bandwidth", "link"])
+)
 def test_more_of_anything_never_slows_a_step(scene, bf16, bandwidth, link, factor, what):
     model, ranks, workload, batch = scene
     base = {"bf16": bf16, "bandwidth": bandwidth, "link": link}
@@ -83,8 +99,17 @@ def test_a_mixed_step_takes_at_least_its_decode_part(scene):
     one = pricer(model)
     decode = one.step(ranks, 1.0, decode_tokens(workload, batch, 0), decode=True, prefill=False)
     mixed = one.step(
-        ranks, 1.0, Tokens(decode_sequences=batch, context=workload.mean_decode_context, prefill_tokens=512.0, prefill_context=256.0, prefill_sequences=1.0),
-        decode=True, prefill=True,
+        ranks,
+        1.0,
+        Tokens(
+            decode_sequences=batch,
+            context=workload.mean_decode_context,
+            prefill_tokens=512.0,
+            prefill_context=256.0,
+            prefill_sequences=1.0,
+        ),
+        decode=True,
+        prefill=True,
     )
     assert float(mixed.total) >= float(decode.total)
 
@@ -100,11 +125,19 @@ def test_a_table_prices_like_its_rows(data):
     for rule in RULES:
         table = table.take(np.broadcast_to(rule.check(setting, table), (len(table),)))
     grid = np.array([[1.0, 7.0, 64.0]])
-    whole = np.asarray(colocated(one, table.ranks(), table.pp[:, None].astype(float), workload, grid, 0.7).tpot_s)
+    whole = np.asarray(
+        colocated(one, table.ranks(), table.pp[:, None].astype(float), workload, grid, 0.7).tpot_s
+    )
     assert whole.shape == (len(table), 3)
     row = data.draw(st.integers(0, len(table) - 1))
     layout = table.layout(row)
-    ranks = Ranks(tp=float(layout.tp), cp=float(layout.cp), attn_dp=float(layout.attn_dp), ep=float(layout.ep), expert_tp=float(layout.expert_tp))
+    ranks = Ranks(
+        tp=float(layout.tp),
+        cp=float(layout.cp),
+        attn_dp=float(layout.attn_dp),
+        ep=float(layout.ep),
+        expert_tp=float(layout.expert_tp),
+    )
     for column, batch in enumerate(grid[0]):
         alone = colocated(one, ranks, float(layout.pp), workload, batch, 0.7).tpot_s
         assert whole[row, column] == pytest.approx(float(alone), rel=1e-12)
@@ -114,13 +147,27 @@ def test_a_table_prices_like_its_rows(data):
 @settings(max_examples=20)
 def test_stacked_machines_price_like_each_alone(data):
     model = data.draw(models)
-    systems = [tiny_system(tiny_chip(bf16=data.draw(rates), bandwidth=data.draw(bandwidths)), link=data.draw(links), name=f"s{i}") for i in range(3)]
+    systems = [
+        tiny_system(
+            tiny_chip(bf16=data.draw(rates), bandwidth=data.draw(bandwidths)),
+            link=data.draw(links),
+            name=f"s{i}",
+        )
+        for i in range(3)
+    ]
     machines = [machine_of(system) for system in systems]
     precise = apply(model, "bf16", systems[0].chip)
     ranks, workload = data.draw(layouts(model, devices=8)), data.draw(workloads)
     columns = Ranks(**{name: np.full((3, 1), getattr(ranks, name)) for name in Ranks.__dataclass_fields__})
     common = {"precise": precise, "parameters": Parameters.load(), "engine": engine_class("community")}
-    together = colocated(Pricer(machine=stack(machines, np.arange(3)), **common), columns, 1.0, workload, np.array([[8.0]]), 0.7).tpot_s
+    together = colocated(
+        Pricer(machine=stack(machines, np.arange(3)), **common),
+        columns,
+        1.0,
+        workload,
+        np.array([[8.0]]),
+        0.7,
+    ).tpot_s
     for i, machine in enumerate(machines):
         alone = colocated(Pricer(machine=machine, **common), ranks, 1.0, workload, 8.0, 0.7).tpot_s
         assert np.asarray(together)[i, 0] == pytest.approx(float(alone), rel=1e-12)
@@ -139,7 +186,9 @@ def test_the_cache_grows_with_the_context(model, a, b):
     dtypes = apply(model, "auto", tiny_chip()).dtypes
     ranks = Ranks(tp=1.0, cp=1.0, attn_dp=1.0, ep=1.0, expert_tp=1.0)
     small, large = sorted((float(a), float(b)))
-    assert float(cache_per_sequence(model, small, ranks, dtypes)) <= float(cache_per_sequence(model, large, ranks, dtypes))
+    assert float(cache_per_sequence(model, small, ranks, dtypes)) <= float(
+        cache_per_sequence(model, large, ranks, dtypes)
+    )
 
 
 @given(st.integers(0, 8), st.floats(0, 1))

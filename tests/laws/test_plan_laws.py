@@ -13,27 +13,51 @@ from dougong.testing import Shelf, dense_model, moe_model, tiny_chip, tiny_syste
 from dougong.workload import Limit, Workload
 
 SLOW = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-MODELS = {model.id: model for model in (dense_model(), moe_model(), moe_model(experts=64, top_k=8, ffn=1024, layers=24, name="large"))}
+MODELS = {
+    model.id: model
+    for model in (
+        dense_model(),
+        moe_model(),
+        moe_model(experts=64, top_k=8, ffn=1024, layers=24, name="large"),
+    )
+}
 
 
 @st.composite
 def questions(draw):
     chips = draw(st.sampled_from([1, 2, 4, 8, 24, 64]))
     chip = tiny_chip(
-        bf16=draw(st.floats(1e13, 2e15)), capacity=draw(st.floats(2e9, 2e11)), bandwidth=draw(st.floats(1e11, 8e12)),
-        devices=draw(st.sampled_from([1, 2])), fp8=draw(st.sampled_from([None, 2e15])),
+        bf16=draw(st.floats(1e13, 2e15)),
+        capacity=draw(st.floats(2e9, 2e11)),
+        bandwidth=draw(st.floats(1e11, 8e12)),
+        devices=draw(st.sampled_from([1, 2])),
+        fp8=draw(st.sampled_from([None, 2e15])),
     )
-    system = tiny_system(chip, chips=chips, node=min(8, chips), link=draw(st.floats(1e9, 1e12)), fabric=draw(st.floats(1e9, 1e11)))
+    system = tiny_system(
+        chip,
+        chips=chips,
+        node=min(8, chips),
+        link=draw(st.floats(1e9, 1e12)),
+        fabric=draw(st.floats(1e9, 1e11)),
+    )
     load = draw(st.sampled_from([{}, {"rate_requests_per_s": 0.5}, {"users": 16.0}]))
     workload = Workload(
-        prompt_tokens=float(draw(st.integers(1, 20_000))), output_tokens=float(draw(st.integers(1, 2000))),
-        prefix_hit_frac=draw(st.sampled_from([0.0, 0.5])), **load,
+        prompt_tokens=float(draw(st.integers(1, 20_000))),
+        output_tokens=float(draw(st.integers(1, 2000))),
+        prefix_hit_frac=draw(st.sampled_from([0.0, 0.5])),
+        **load,
     )
-    limit = Limit(ttft_s=draw(st.sampled_from([None, 0.5, 10.0])), tpot_s=draw(st.sampled_from([None, 0.005, 0.05])))
+    limit = Limit(
+        ttft_s=draw(st.sampled_from([None, 0.5, 10.0])), tpot_s=draw(st.sampled_from([None, 0.005, 0.05]))
+    )
     request = PlanRequest(
-        model=draw(st.sampled_from(sorted(MODELS))), systems=(system.id,), workload=workload, limit=limit,
+        model=draw(st.sampled_from(sorted(MODELS))),
+        systems=(system.id,),
+        workload=workload,
+        limit=limit,
         objective=draw(st.sampled_from(["throughput", "latency", *(["chips"] if load else [])])),
-        mode=draw(st.sampled_from(["auto", "colocated", "disaggregated"])), top=draw(st.integers(1, 8)),
+        mode=draw(st.sampled_from(["auto", "colocated", "disaggregated"])),
+        top=draw(st.integers(1, 8)),
     )
     return request, system
 
@@ -93,9 +117,18 @@ def test_a_front_trades_one_thing_for_the_other(question):
 @SLOW
 def test_a_better_chip_never_plans_worse(question, factor, what):
     request, system = question
-    request = replace(request, objective="throughput", workload=replace(request.workload, rate_requests_per_s=None, users=None), mode="colocated")
+    request = replace(
+        request,
+        objective="throughput",
+        workload=replace(request.workload, rate_requests_per_s=None, users=None),
+        mode="colocated",
+    )
     chip = system.chip
-    values = {"bf16": float(chip.peak("bf16")), "bandwidth": float(chip.memory_bandwidth), "capacity": float(chip.memory_capacity)}
+    values = {
+        "bf16": float(chip.peak("bf16")),
+        "bandwidth": float(chip.memory_bandwidth),
+        "capacity": float(chip.memory_capacity),
+    }
     best = []
     for rates in (values, {**values, what: values[what] * factor}):
         answer = ask(request, replace(system, chip=tiny_chip(**rates, devices=chip.devices)))
@@ -104,8 +137,14 @@ def test_a_better_chip_never_plans_worse(question, factor, what):
 
 
 def test_an_unknown_link_refuses_what_crosses_it_and_nothing_else():
-    system = tiny_system(chips=16, node=8, fabric=Unknown("not published", "invented-s1", "domain.cluster.bandwidth"))
-    request = PlanRequest(model="invented-dense", systems=(system.id,), workload=Workload(prompt_tokens=100.0, output_tokens=100.0))
+    system = tiny_system(
+        chips=16, node=8, fabric=Unknown("not published", "invented-s1", "domain.cluster.bandwidth")
+    )
+    request = PlanRequest(
+        model="invented-dense",
+        systems=(system.id,),
+        workload=Workload(prompt_tokens=100.0, output_tokens=100.0),
+    )
     answer = ask(request, system)
     assert isinstance(answer, Plan)
     assert all(pool.layout.devices <= 8 for option in answer.options for pool in option.pools)
@@ -116,14 +155,23 @@ def test_an_unknown_link_refuses_what_crosses_it_and_nothing_else():
 def test_an_unknown_memory_bandwidth_is_an_error_that_names_it():
     chip = replace(tiny_chip(), memory_bandwidth=Unknown("no document", "invented-t1", "memory.bandwidth"))
     system = tiny_system(chip)
-    request = PlanRequest(model="invented-dense", systems=(system.id,), workload=Workload(prompt_tokens=100.0, output_tokens=100.0))
+    request = PlanRequest(
+        model="invented-dense",
+        systems=(system.id,),
+        workload=Workload(prompt_tokens=100.0, output_tokens=100.0),
+    )
     with pytest.raises(UnknownFigure, match=r"invented-t1: memory.bandwidth is unknown \(no document\)"):
         ask(request, system)
 
 
 def test_what_does_not_fit_says_what_it_needs():
     system = tiny_system(tiny_chip(capacity=1e9), chips=1)
-    answer = ask(PlanRequest(model="large", systems=(system.id,), workload=Workload(prompt_tokens=100.0, output_tokens=100.0)), system)
+    answer = ask(
+        PlanRequest(
+            model="large", systems=(system.id,), workload=Workload(prompt_tokens=100.0, output_tokens=100.0)
+        ),
+        system,
+    )
     assert isinstance(answer, Infeasible)
     (refusal,) = [refusal for refusal in answer.refusals if refusal.reason == "memory"]
     assert "needs" in refusal.detail
@@ -132,11 +180,24 @@ def test_what_does_not_fit_says_what_it_needs():
 
 def test_all_faults_of_a_request_are_told_at_once():
     request = PlanRequest(
-        model="large", systems=("s",), workload=Workload(prompt_tokens=1.0, output_tokens=1.0), objective="chips", acceptance=2.0,
-        pue=0.5, imbalance=0.1, watts_per_chip=float("nan"),
+        model="large",
+        systems=("s",),
+        workload=Workload(prompt_tokens=1.0, output_tokens=1.0),
+        objective="chips",
+        acceptance=2.0,
+        pue=0.5,
+        imbalance=0.1,
+        watts_per_chip=float("nan"),
     )
     with pytest.raises(InputError) as caught:
         make_plan(request, Shelf(models={}, systems={}))
     text = str(caught.value)
-    for words in ("needs a load", "acceptance must be", "acceptance is given", "PUE", "imbalance", "watts_per_chip"):
+    for words in (
+        "needs a load",
+        "acceptance must be",
+        "acceptance is given",
+        "PUE",
+        "imbalance",
+        "watts_per_chip",
+    ):
         assert words in text

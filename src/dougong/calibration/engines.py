@@ -7,11 +7,20 @@ are physical and shared by every case of the class; ``engines.toml`` gives each 
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 
+from dougong.calibration.parameters import Parameters
 from dougong.errors import UnknownId
+
+_STARTUPS = (
+    "gemm_fixed_s",
+    "elementwise_fixed_s",
+    "decode_attention_fixed_s",
+    "latent_attention_fixed_s",
+    "prefill_attention_fixed_s",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +39,8 @@ class EngineClass:
         Work once per request before its first step: tokenising, scheduling, HTTP [s].
     compute_slowdown, memory_slowdown, link_slowdown
         Time of compute-, memory- and link-bound work over that of the kernels in the operator data [1].
+    fixed_frac
+        Share of a kernel's stand-alone start-up that is left in captured graphs with fused neighbours [1].
     overlap_frac
         Share of the expert exchange hidden behind the other micro-batch's compute [1].
     imbalance
@@ -57,7 +68,12 @@ class EngineClass:
     prefill_step_tokens: float
     memory_frac: float
     graph_bytes: float
+    fixed_frac: float = 1.0
     spread_frac: float = 0.5  # half-width of the default interval in log space until calibrated
+
+    def in_graph(self, p: Parameters) -> Parameters:
+        """Operator parameters with the start-up that this class leaves of stand-alone kernels."""
+        return replace(p, **{name: getattr(p, name) * self.fixed_frac for name in _STARTUPS})
 
 
 @cache

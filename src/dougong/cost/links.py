@@ -35,13 +35,16 @@ def collective_seconds(operator: Collective, machine: Machine, p: Parameters, sl
     return total
 
 
-def _at_level(operator: Collective, level: Level, inner: Number, reach: Number, p: Parameters, slowdown: float) -> Number:
+def _at_level(
+    operator: Collective, level: Level, inner: Number, reach: Number, p: Parameters, slowdown: float
+) -> Number:
     outside = level.scale_out
     default = p.link_latency_scale_up_s + outside * (p.link_latency_scale_out_s - p.link_latency_scale_up_s)
     link = {
         "link_bytes_per_s": level.bandwidth / slowdown,
         "latency_s": np.where(np.isnan(level.latency), default, level.latency),
-        "efficiency": p.link_efficiency_scale_up + outside * (p.link_efficiency_scale_out - p.link_efficiency_scale_up),
+        "efficiency": p.link_efficiency_scale_up
+        + outside * (p.link_efficiency_scale_out - p.link_efficiency_scale_up),
     }
     if operator.kind == "point_to_point":
         return collectives.point_to_point_s(p, message_bytes=operator.bytes_out, **link)
@@ -49,19 +52,35 @@ def _at_level(operator: Collective, level: Level, inner: Number, reach: Number, 
         message = operator.bytes_out * (reach - inner) / operator.ranks
         # Inner hops run beside the outer ones: only the outermost level reached pays the start-up.
         outermost = reach >= operator.ranks
-        return np.where(outermost, _exchange(message, reach, outside, link, p), message / (link["link_bytes_per_s"] * link["efficiency"]))
+        return np.where(
+            outermost,
+            _exchange(message, reach, outside, link, p),
+            message / (link["link_bytes_per_s"] * link["efficiency"]),
+        )
     ratio = reach / inner
     if operator.kind == "all_reduce":
-        return collectives.all_reduce_s(p, message_bytes=operator.bytes_out / inner, ranks=ratio, engine_kernel=1.0 - outside, **link)
+        return collectives.all_reduce_s(
+            p, message_bytes=operator.bytes_out / inner, ranks=ratio, engine_kernel=1.0 - outside, **link
+        )
     if operator.kind == "all_gather":
-        return collectives.all_gather_s(p, bytes_out_per_rank=operator.bytes_out * 1.0, ranks=ratio, engine_kernel=1.0 - outside, **link)
-    return collectives.reduce_scatter_s(p, message_bytes=operator.bytes_out / inner, ranks=ratio, engine_kernel=1.0 - outside, **link)
+        return collectives.all_gather_s(
+            p, bytes_out_per_rank=operator.bytes_out * 1.0, ranks=ratio, engine_kernel=1.0 - outside, **link
+        )
+    return collectives.reduce_scatter_s(
+        p, message_bytes=operator.bytes_out / inner, ranks=ratio, engine_kernel=1.0 - outside, **link
+    )
 
 
-def _exchange(message: Number, ranks: Number, outside: Number, link: dict[str, Number], p: Parameters) -> Number:
+def _exchange(
+    message: Number, ranks: Number, outside: Number, link: dict[str, Number], p: Parameters
+) -> Number:
     # Engines keep two kernels, one for few tokens and one for bulk, and take the faster; across nodes both
     # reach what the message fabric gives.
     quick_share = p.exchange_efficiency + outside * (p.link_efficiency_scale_out - p.exchange_efficiency)
-    quick = collectives.all_to_all_s(p, bytes_out_per_rank=message, ranks=ranks, **{**link, "efficiency": quick_share})
-    bulk = collectives.all_to_all_s(p, bytes_out_per_rank=message, ranks=ranks, startup_s=p.all_to_all_startup_s, **link)
+    quick = collectives.all_to_all_s(
+        p, bytes_out_per_rank=message, ranks=ranks, **{**link, "efficiency": quick_share}
+    )
+    bulk = collectives.all_to_all_s(
+        p, bytes_out_per_rank=message, ranks=ranks, startup_s=p.all_to_all_startup_s, **link
+    )
     return np.minimum(quick, bulk)

@@ -50,7 +50,9 @@ class Machine:
     capacity: Number  # memory, one device [byte]
     levels: tuple[Level, ...]  # inner to outer
     figures: tuple[Figure, ...] = ()
-    unknown_links: Mapping[int, Unknown] = field(default_factory=dict[int, Unknown])  # size -> why the level is unknown
+    unknown_links: Mapping[int, Unknown] = field(
+        default_factory=dict[int, Unknown]
+    )  # size -> why the level is unknown
 
     def peak(self, dtype: str) -> Number:
         """Dense peak of one device [FLOP/s]."""
@@ -78,7 +80,11 @@ def machine_of(system: System) -> Machine:
         figures.append(value)
         return value
 
-    peaks = {dtype: float(value) / devices for dtype in _COMPUTE if isinstance(value := chip.compute_dense.get(dtype), Figure)}
+    peaks = {
+        dtype: float(value) / devices
+        for dtype in _COMPUTE
+        if isinstance(value := chip.compute_dense.get(dtype), Figure)
+    }
     capacity, bandwidth = need(chip.memory_capacity), need(chip.memory_bandwidth)
     levels: list[Level] = []
     unknown: dict[int, Unknown] = {}
@@ -99,14 +105,22 @@ def machine_of(system: System) -> Machine:
         if isinstance(domain.latency, Figure):
             figures.append(domain.latency)
         latency = float(domain.latency) if isinstance(domain.latency, Figure) else math.nan
-        levels.append(Level(size=size, bandwidth=width, latency=latency, scale_out=float(domain.plane == "scale_out")))
+        levels.append(
+            Level(size=size, bandwidth=width, latency=latency, scale_out=float(domain.plane == "scale_out"))
+        )
     if not levels:
         levels.append(Level(size=devices, bandwidth=math.inf, latency=0.0, scale_out=0.0))
     return Machine(
-        name=system.id, num_devices=system.num_chips * devices, devices_per_chip=devices, peaks=peaks,
-        bandwidth=float(bandwidth) / devices, capacity=float(capacity) / devices, levels=tuple(levels),
-        figures=tuple(figures), unknown_links=unknown,
-    )  # fmt: skip
+        name=system.id,
+        num_devices=system.num_chips * devices,
+        devices_per_chip=devices,
+        peaks=peaks,
+        bandwidth=float(bandwidth) / devices,
+        capacity=float(capacity) / devices,
+        levels=tuple(levels),
+        figures=tuple(figures),
+        unknown_links=unknown,
+    )
 
 
 def stack(machines: Sequence[Machine], index: Array) -> Machine:
@@ -125,7 +139,9 @@ def stack(machines: Sequence[Machine], index: Array) -> Machine:
         name="+".join(machine.name for machine in machines),
         num_devices=column([machine.num_devices for machine in machines]),
         devices_per_chip=column([machine.devices_per_chip for machine in machines]),
-        peaks={dtype: column([machine.peaks.get(dtype, math.nan) for machine in machines]) for dtype in dtypes},
+        peaks={
+            dtype: column([machine.peaks.get(dtype, math.nan) for machine in machines]) for dtype in dtypes
+        },
         bandwidth=column([machine.bandwidth for machine in machines]),
         capacity=column([machine.capacity for machine in machines]),
         levels=tuple(

@@ -14,7 +14,9 @@ import numpy as np
 
 from dougong.catalog.models import DTYPE_BITS, Layer, Model
 from dougong.cost.machine import Machine
-from dougong.ops.lowering import Dtypes, Ranks, cached_entries, entry_bytes, split_ways, state_bytes
+from dougong.ops import Dtypes, Ranks
+from dougong.ops.cache import cached_entries, entry_bytes, state_bytes
+from dougong.ops.matrices import split_ways
 from dougong.ops.operators import Number
 
 
@@ -63,7 +65,9 @@ def weights_per_device(model: Model, ranks: Ranks, pp: Number, *, mtp: bool = Fa
     ends = ends + (0.0 if model.tied_embeddings else model.head.parameters * DTYPE_BITS[model.head.dtype] / 8)
     # With several stages embedding and head sit on different devices; the larger is what counts.
     ends = np.where(np.asarray(pp) > 1, np.maximum(ends / 2, 0.0), ends) / ways
-    drafts = sum((layer.count * layer_weights(layer, ranks) for layer in model.mtp_layers), 0.0) if mtp else 0.0
+    drafts = (
+        sum((layer.count * layer_weights(layer, ranks) for layer in model.mtp_layers), 0.0) if mtp else 0.0
+    )
     return stack * fullest + ends + drafts
 
 
@@ -73,7 +77,9 @@ def cache_per_sequence(model: Model, context: Number, ranks: Ranks, dtypes: Dtyp
     for layer in model.layers:
         core = layer.core
         entries = cached_entries(core, context) / ranks.cp
-        total = total + layer.count * (entries * entry_bytes(core, dtypes.kv, ranks.tp) + state_bytes(core, dtypes.kv, ranks.tp))
+        total = total + layer.count * (
+            entries * entry_bytes(core, dtypes.kv, ranks.tp) + state_bytes(core, dtypes.kv, ranks.tp)
+        )
     return total
 
 
@@ -90,9 +96,18 @@ def kv_bytes_per_token(model: Model, kv_dtype: str | None = None) -> float:
 
 
 def footprint(
-    model: Model, machine: Machine, ranks: Ranks, pp: Number, dtypes: Dtypes, *,
-    context: Number, step_tokens: Number, utilisation: float, graph_bytes: float, mtp: bool = False,
-) -> Footprint:  # fmt: skip
+    model: Model,
+    machine: Machine,
+    ranks: Ranks,
+    pp: Number,
+    dtypes: Dtypes,
+    *,
+    context: Number,
+    step_tokens: Number,
+    utilisation: float,
+    graph_bytes: float,
+    mtp: bool = False,
+) -> Footprint:
     """Account for every byte of the fullest device.
 
     Parameters
@@ -108,13 +123,22 @@ def footprint(
     """
     widest = max(
         [model.hidden_size * 4.0]
-        + [linear.outputs * 1.0 for _, linear in model.each_linear() if linear.group in ("dense_ffn", "attention")]
+        + [
+            linear.outputs * 1.0
+            for _, linear in model.each_linear()
+            if linear.group in ("dense_ffn", "attention")
+        ]
     )
     # Two live activations of the widest row per token, and logits of one sampled batch, in 16 bits.
-    activations = step_tokens * 2.0 * (model.hidden_size * 2 + widest / ranks.tp) + model.vocab_size * 256 * 2.0 / ranks.tp
+    activations = (
+        step_tokens * 2.0 * (model.hidden_size * 2 + widest / ranks.tp)
+        + model.vocab_size * 256 * 2.0 / ranks.tp
+    )
     top_k = max([layer.experts.top_k for layer in model.layers if layer.experts] or [0])
     # Send and receive buffers of one step's exchange, where there is one.
-    exchange = 2.0 * step_tokens * model.hidden_size * 2.0 * np.minimum(top_k + 0.0 * ranks.ep, ranks.ep) / ranks.tp
+    exchange = (
+        2.0 * step_tokens * model.hidden_size * 2.0 * np.minimum(top_k + 0.0 * ranks.ep, ranks.ep) / ranks.tp
+    )
     communication = np.where(ranks.attn_dp > 1.5, exchange, 0.0) + np.where(ranks.width > 1.5, 512e6, 0.0)
     return Footprint(
         weights=weights_per_device(model, ranks, pp, mtp=mtp),

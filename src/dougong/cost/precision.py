@@ -33,11 +33,24 @@ RECIPES: Mapping[str, Recipe] = {
     "nvfp4": Recipe("nvfp4", "nvfp4", "nvfp4", "NVFP4 weights and activations"),
 }
 PRECISIONS = ("auto", "native", *RECIPES)
-_QUANTISED_GROUPS = ("attention", "dense_ffn", "shared_expert")  # routers, indexers, heads stay as they are stored
+_QUANTISED_GROUPS = (
+    "attention",
+    "dense_ffn",
+    "shared_expert",
+)  # routers, indexers, heads stay as they are stored
 _FAMILY = {
-    "bf16": "bf16", "fp16": "bf16", "fp32": "fp32", "fp8_e4m3": "fp8_e4m3", "mxfp8": "fp8_e4m3", "int8": "int8",
-    "nvfp4": "fp4", "mxfp4": "fp4", "int4": "int4", "int4_g32": "int4", "int4_g128": "int4",
-}  # fmt: skip
+    "bf16": "bf16",
+    "fp16": "bf16",
+    "fp32": "fp32",
+    "fp8_e4m3": "fp8_e4m3",
+    "mxfp8": "fp8_e4m3",
+    "int8": "int8",
+    "nvfp4": "fp4",
+    "mxfp4": "fp4",
+    "int4": "int4",
+    "int4_g32": "int4",
+    "int4_g128": "int4",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +91,9 @@ def _multiplies_in(stored: str, activation: str, chip: Chip) -> str:
         return "fp32" if supports(chip, "fp32") else base
     if operand == "bf16":
         # MXFP4 weights meet MXFP8 activations where the chip has FP4 units (what engines do for gpt-oss there).
-        return "fp8_e4m3" if stored == "mxfp4" and supports(chip, "fp4") and supports(chip, "fp8_e4m3") else base
+        return (
+            "fp8_e4m3" if stored == "mxfp4" and supports(chip, "fp4") and supports(chip, "fp8_e4m3") else base
+        )
     if weights == "bf16":
         return base
     if weights == "fp4" and operand == "fp4" and supports(chip, "fp4"):
@@ -95,8 +110,9 @@ def apply(model: Model, precision: str | Recipe, chip: Chip, kv_dtype: str | Non
     Parameters
     ----------
     precision
-        One of :data:`PRECISIONS`, or a recipe of one's own. ``native`` keeps the checkpoint; ``auto`` keeps it where the chip can compute it
-        and takes INT8 (W8A8) for an FP8 checkpoint on a chip that has INT8 but no FP8.
+        One of :data:`PRECISIONS`, or a recipe of one's own. ``native`` keeps the checkpoint; ``auto`` keeps it
+        where the chip can compute it, and takes INT8 (W8A8) for an FP8 checkpoint on a chip that has INT8 but
+        no FP8.
     kv_dtype
         Stored dtype of the cache; None keeps the model's own.
 
@@ -127,18 +143,30 @@ def apply(model: Model, precision: str | Recipe, chip: Chip, kv_dtype: str | Non
         recipe = RECIPES[name] if isinstance(precision, str) else precision
         precise, activations = _convert(model, recipe), recipe.activations or model.activation_dtype
         note = f"{recipe.note}; {note}" if note else recipe.note
-    stored = sorted({linear.dtype for _, linear in precise.each_linear(mtp=True)} | _expert_dtypes(precise) | {"bf16"})
+    stored = sorted(
+        {linear.dtype for _, linear in precise.each_linear(mtp=True)} | _expert_dtypes(precise) | {"bf16"}
+    )
     stored = sorted({*stored, precise.head.dtype})
     compute = {dtype: _multiplies_in(dtype, activations, chip) for dtype in stored}
     kv = kv_dtype or model.default_kv_dtype
-    low = compute.get("fp8_e4m3") == "fp8_e4m3" or any(dtype in ("fp8_e4m3", "int8", "fp4") for dtype in compute.values())
+    low = compute.get("fp8_e4m3") == "fp8_e4m3" or any(
+        dtype in ("fp8_e4m3", "int8", "fp4") for dtype in compute.values()
+    )
     dtypes = Dtypes(
-        compute=compute, kv=kv, attention=base_dtype(chip), activation="bf16",
-        dispatch="fp8_e4m3" if low else "bf16", combine="bf16",
-    )  # fmt: skip
+        compute=compute,
+        kv=kv,
+        attention=base_dtype(chip),
+        activation="bf16",
+        dispatch="fp8_e4m3" if low else "bf16",
+        combine="bf16",
+    )
     used = {*compute.values(), dtypes.attention}
     return Precise(
-        model=precise, dtypes=dtypes, recipe=name, note=note, figures=tuple(chip.peak(dtype) for dtype in sorted(used))
+        model=precise,
+        dtypes=dtypes,
+        recipe=name,
+        note=note,
+        figures=tuple(chip.peak(dtype) for dtype in sorted(used)),
     )
 
 
@@ -171,4 +199,6 @@ def _convert_layer(layer: Layer, recipe: Recipe) -> Layer:
 def check_kv(kv_dtype: str | None) -> None:
     """Refuse a cache dtype that no engine stores."""
     if kv_dtype is not None and DTYPE_BITS.get(kv_dtype, 0) > 16:
-        raise InputError(f"a KV cache in {kv_dtype} is not a thing engines offer", hint="bf16, fp8_e4m3 or int8")
+        raise InputError(
+            f"a KV cache in {kv_dtype} is not a thing engines offer", hint="bf16, fp8_e4m3 or int8"
+        )

@@ -19,18 +19,30 @@ def seconds(operator: Operator, machine: Machine, p: Parameters, engine: EngineC
     rates = {"peak_flop_per_s": machine.peak(operator.dtype), "bandwidth_bytes_per_s": machine.bandwidth}
     io_bytes = operator.io_bytes * engine.memory_slowdown
     if operator.kind == "elementwise":
-        return forms.elementwise_s(p, bytes_=io_bytes, bandwidth_bytes_per_s=machine.bandwidth, kernels=operator.groups)
+        return forms.elementwise_s(
+            p, bytes_=io_bytes, bandwidth_bytes_per_s=machine.bandwidth, kernels=operator.groups
+        )
     if operator.kind in ("decode_attention", "linear_attention"):
         # A state update reads and writes its state as a cache is read: once per sequence.
         return forms.decode_attention_s(
-            p, flop=flop, kv_bytes=io_bytes, latent=float(operator.latent), sparse=float(operator.sparse), **rates
+            p,
+            flop=flop,
+            kv_bytes=io_bytes,
+            latent=float(operator.latent),
+            sparse=float(operator.sparse),
+            **rates,
         )
     if operator.kind == "prefill_attention":
         return forms.prefill_attention_s(p, flop=flop, io_bytes=io_bytes, **rates)
     counts = {
-        "flop": flop, "weight_bytes": operator.weight_bytes * engine.memory_slowdown, "io_bytes": io_bytes, "n": operator.n,
-        "k": operator.k, "compute_efficiency": p.compute_efficiency(operator.dtype), **rates,
-    }  # fmt: skip
+        "flop": flop,
+        "weight_bytes": operator.weight_bytes * engine.memory_slowdown,
+        "io_bytes": io_bytes,
+        "n": operator.n,
+        "k": operator.k,
+        "compute_efficiency": p.compute_efficiency(operator.dtype),
+        **rates,
+    }
     if operator.kind == "grouped_gemm":
         return forms.grouped_gemm_s(p, tokens_per_expert=operator.m, **counts)
     return forms.gemm_s(p, m=operator.m, **counts)

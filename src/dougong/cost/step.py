@@ -88,7 +88,11 @@ class Pricer:
             # Each drafted token is one pass of the MTP module over the same sequences, one query each.
             layers += [(layer, float(self.draft_tokens)) for layer in model.mtp_layers]
         for layer, times in layers:
-            work = tokens if times == 1.0 and layer in model.layers else replace(tokens, queries=1.0, prefill_tokens=0.0)
+            work = (
+                tokens
+                if times == 1.0 and layer in model.layers
+                else replace(tokens, queries=1.0, prefill_tokens=0.0)
+            )
             parts.append(self._attention(layer, times, work, ranks, flags, model.hidden_size, dtypes))
             parts.append(self._ffn(layer, times, work, ranks, flags, imbalance))
         parts.append(self._head(tokens, ranks))
@@ -101,17 +105,19 @@ class Pricer:
         host = (
             self.engine.step_s * (1.0 + (0.3 * self.draft_tokens if decode else 0.0))
             + self.engine.layer_s * model.num_layers
-            + self.engine.sequence_s * tokens.decode_sequences  # each attention group has a scheduler of its own
+            + self.engine.sequence_s
+            * tokens.decode_sequences  # each attention group has a scheduler of its own
         )
         return StepSeconds(compute=compute, reduce=reduce, exchange=exchange - hidden, host=host)
 
     def price(self, operators: Iterable[Operator]) -> tuple[Number, Number, Number]:
         """Seconds of compute, of reductions and gathers, and of the expert exchange [s]."""
+        parameters = self.engine.in_graph(self.parameters)
         compute: Number = 0.0
         reduce: Number = 0.0
         exchange: Number = 0.0
         for operator in operators:
-            spent = operator.count * seconds(operator, self.machine, self.parameters, self.engine)
+            spent = operator.count * seconds(operator, self.machine, parameters, self.engine)
             if not isinstance(operator, Collective):
                 compute = compute + spent
             elif operator.kind == "all_to_all":
@@ -120,20 +126,31 @@ class Pricer:
                 reduce = reduce + spent
         return compute, reduce, exchange
 
-    def _attention(self, layer: Layer, times: float, tokens: Tokens, ranks: Ranks, flags: Any, hidden: int, dtypes: Any) -> Any:
+    def _attention(
+        self, layer: Layer, times: float, tokens: Tokens, ranks: Ranks, flags: Any, hidden: int, dtypes: Any
+    ) -> Any:
         def run(ranks: Ranks, tokens: Tokens, machine: Machine) -> Any:
             operators = lower_attention(layer, tokens, ranks, dtypes, hidden, **flags)
             return replace(self, machine=machine).price(operators)
 
         return _scaled(self._distinct(run, tokens, ranks, ("tp", "cp")), times)
 
-    def _ffn(self, layer: Layer, times: float, tokens: Tokens, ranks: Ranks, flags: Any, imbalance: float) -> Any:
+    def _ffn(
+        self, layer: Layer, times: float, tokens: Tokens, ranks: Ranks, flags: Any, imbalance: float
+    ) -> Any:
         columns = ("tp", "cp", "attn_dp", "expert_tp") if layer.experts else ("tp", "cp")
+
         def run(ranks: Ranks, tokens: Tokens, machine: Machine) -> Any:
             # Where each device holds a slice of every expert there is nothing to be uneven about.
             uneven = 1.0 + (imbalance - 1.0) * (ranks.ep > 1.5)
             operators = lower_ffn(
-                layer, tokens, ranks, self.precise.dtypes, self.precise.model.hidden_size, imbalance=uneven, **flags
+                layer,
+                tokens,
+                ranks,
+                self.precise.dtypes,
+                self.precise.model.hidden_size,
+                imbalance=uneven,
+                **flags,
             )
             return replace(self, machine=machine).price(operators)
 
@@ -150,12 +167,22 @@ class Pricer:
         rows = tokens.decode_tokens + tokens.prefill_tokens / ranks.cp
         message = rows * self.precise.model.hidden_size * 2.0 / ranks.tp
         hop = Collective(
-            name="stage", group="other", kind="point_to_point", count=1.0, bytes_out=message, ranks=2.0, stride=ranks.width
+            name="stage",
+            group="other",
+            kind="point_to_point",
+            count=1.0,
+            bytes_out=message,
+            ranks=2.0,
+            stride=ranks.width,
         )
         return seconds(hop, self.machine, self.parameters, self.engine)
 
     def _distinct(
-        self, run: Callable[[Ranks, Tokens, Machine], Any], tokens: Tokens, ranks: Ranks, columns: Sequence[str]
+        self,
+        run: Callable[[Ranks, Tokens, Machine], Any],
+        tokens: Tokens,
+        ranks: Ranks,
+        columns: Sequence[str],
     ) -> tuple[Number, Number, Number]:
         # Price each distinct combination of the columns that matter once, then gather rows.
         wide = np.shape(ranks.tp)
@@ -165,13 +192,24 @@ class Pricer:
         _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
         if len(first) == wide[0]:
             return run(ranks, tokens, self.machine)
-        few = Ranks(**{name: np.asarray(getattr(ranks, name), dtype=float)[first] for name in Ranks.__dataclass_fields__})
+        few = Ranks(
+            **{
+                name: np.asarray(getattr(ranks, name), dtype=float)[first]
+                for name in Ranks.__dataclass_fields__
+            }
+        )
         priced = run(few, tokens, self.machine)
-        return tuple(np.broadcast_to(part, (len(first), *np.shape(part)[1:]))[inverse] if np.ndim(part) else part for part in priced)  # type: ignore[return-value]
+        return tuple(
+            np.broadcast_to(part, (len(first), *np.shape(part)[1:]))[inverse] if np.ndim(part) else part
+            for part in priced
+        )  # type: ignore[return-value]
 
 
 def _rowless(tokens: Tokens) -> bool:
-    return all(np.ndim(value) < 2 or np.shape(value)[0] == 1 for value in (getattr(tokens, name) for name in Tokens.__dataclass_fields__))
+    return all(
+        np.ndim(value) < 2 or np.shape(value)[0] == 1
+        for value in (getattr(tokens, name) for name in Tokens.__dataclass_fields__)
+    )
 
 
 def _total(values: Iterable[Number]) -> Number:

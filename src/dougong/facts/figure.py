@@ -42,7 +42,20 @@ class Figure(float):
     plan keeps the list of the figures it read.
     """
 
-    __slots__ = ("at", "direction", "dimension", "grade", "key", "per", "printed", "read_as", "record", "rivals", "source", "why")
+    __slots__ = (
+        "at",
+        "dimension",
+        "direction",
+        "grade",
+        "key",
+        "per",
+        "printed",
+        "read_as",
+        "record",
+        "rivals",
+        "source",
+        "why",
+    )
 
     record: str
     key: str

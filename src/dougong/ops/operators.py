@@ -14,7 +14,14 @@ from typing import Any
 Number = Any
 """A float, or an array that broadcasts against the others of one lowering."""
 
-COMPUTE_KINDS = ("gemm", "grouped_gemm", "prefill_attention", "decode_attention", "linear_attention", "elementwise")
+COMPUTE_KINDS = (
+    "gemm",
+    "grouped_gemm",
+    "prefill_attention",
+    "decode_attention",
+    "linear_attention",
+    "elementwise",
+)
 COLLECTIVE_KINDS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "point_to_point")
 
 

@@ -25,12 +25,16 @@ _FORMULA = {
 }
 
 
-def breakdown(pricer: Pricer, phase: str, ranks: Ranks, pp: int, tokens: Tokens, *, decode: bool, prefill: bool) -> StepReport:
+def breakdown(
+    pricer: Pricer, phase: str, ranks: Ranks, pp: int, tokens: Tokens, *, decode: bool, prefill: bool
+) -> StepReport:
     """Price each operator apart and name what bounds it; all layers together, one device, all stages."""
     precise, machine = pricer.precise, pricer.machine
     imbalance = pricer.engine.imbalance if pricer.imbalance is None else pricer.imbalance
     uneven = imbalance if ranks.ep > 1 else 1.0
-    operators = lower(precise.model, tokens, ranks, precise.dtypes, decode=decode, prefill=prefill, imbalance=uneven)
+    operators = lower(
+        precise.model, tokens, ranks, precise.dtypes, decode=decode, prefill=prefill, imbalance=uneven
+    )
     total = pricer.step(ranks, float(pp), tokens, decode=decode, prefill=prefill)
     whole = float(total.total)
     rows = [row for operator in operators if (row := _row(pricer, machine, operator, whole)) is not None]
@@ -46,30 +50,67 @@ def breakdown(pricer: Pricer, phase: str, ranks: Ranks, pp: int, tokens: Tokens,
     rest = whole - sum(spent for spent, _ in groups.values())
     if abs(rest) > 1e-3 * whole:
         groups["drafting" if rest > 0 else "hidden exchange"] = (rest, "compute" if rest > 0 else "scale_up")
-    return StepReport(phase=phase, seconds=whole, groups=groups, operators=tuple(sorted(merged, key=lambda row: -row.seconds)))
+    return StepReport(
+        phase=phase,
+        seconds=whole,
+        groups=groups,
+        operators=tuple(sorted(merged, key=lambda row: -row.seconds)),
+    )
 
 
 def _row(pricer: Pricer, machine: Machine, operator: Operator, whole: float) -> OperatorCost | None:
-    spent = float(seconds(operator, machine, pricer.parameters, pricer.engine)) * operator.count
+    spent = (
+        float(seconds(operator, machine, pricer.engine.in_graph(pricer.parameters), pricer.engine))
+        * operator.count
+    )
     if spent <= 0 or math.isnan(spent):
         return None
     values = {name: getattr(operator, name) for name in operator.__dataclass_fields__}
-    formula = _FORMULA[operator.kind].format(**{name: float(v) if not isinstance(v, str) else v for name, v in values.items()})
+    formula = _FORMULA[operator.kind].format(
+        **{name: float(v) if not isinstance(v, str) else v for name, v in values.items()}
+    )
     if isinstance(operator, Collective):
         return OperatorCost(
-            name=operator.name, group=operator.group, kind=operator.kind, count=operator.count, seconds=spent,
-            share=spent / whole, bound=_plane(machine, operator), flop=0.0, bytes=0.0,
-            message_bytes=float(operator.bytes_out) * operator.count, dtype="", compute_frac=0.0, memory_frac=0.0, formula=formula,
-        )  # fmt: skip
-    flop, moved = float(operator.flop) * operator.count, float(operator.weight_bytes + operator.io_bytes) * operator.count
+            name=operator.name,
+            group=operator.group,
+            kind=operator.kind,
+            count=operator.count,
+            seconds=spent,
+            share=spent / whole,
+            bound=_plane(machine, operator),
+            flop=0.0,
+            bytes=0.0,
+            message_bytes=float(operator.bytes_out) * operator.count,
+            dtype="",
+            compute_frac=0.0,
+            memory_frac=0.0,
+            formula=formula,
+        )
+    flop, moved = (
+        float(operator.flop) * operator.count,
+        float(operator.weight_bytes + operator.io_bytes) * operator.count,
+    )
     compute_s, memory_s = flop / machine.peak(operator.dtype), moved / machine.bandwidth
     # A kernel that takes four times its roofline is held up by start-up, not by the chip.
-    bound = "host" if spent > 4 * max(compute_s, memory_s) else "compute" if compute_s > memory_s else "memory"
+    bound = (
+        "host" if spent > 4 * max(compute_s, memory_s) else "compute" if compute_s > memory_s else "memory"
+    )
     return OperatorCost(
-        name=operator.name, group=operator.group, kind=operator.kind, count=operator.count, seconds=spent, share=spent / whole,
-        bound=bound, flop=flop, bytes=moved, message_bytes=0.0, dtype=operator.dtype, compute_frac=compute_s / spent,
-        memory_frac=memory_s / spent, formula=formula,
-    )  # fmt: skip
+        name=operator.name,
+        group=operator.group,
+        kind=operator.kind,
+        count=operator.count,
+        seconds=spent,
+        share=spent / whole,
+        bound=bound,
+        flop=flop,
+        bytes=moved,
+        message_bytes=0.0,
+        dtype=operator.dtype,
+        compute_frac=compute_s / spent,
+        memory_frac=memory_s / spent,
+        formula=formula,
+    )
 
 
 def _plane(machine: Machine, operator: Collective) -> str:
@@ -89,12 +130,19 @@ def _merge(rows: list[OperatorCost]) -> list[OperatorCost]:
         old = merged[key]
         spent = old.seconds + row.seconds
         merged[key] = OperatorCost(
-            name=row.name, group=row.group, kind=row.kind, count=old.count + row.count, seconds=spent, share=old.share + row.share,
-            bound=old.bound if old.seconds >= row.seconds else row.bound, flop=old.flop + row.flop, bytes=old.bytes + row.bytes,
-            message_bytes=old.message_bytes + row.message_bytes, dtype=old.dtype,
+            name=row.name,
+            group=row.group,
+            kind=row.kind,
+            count=old.count + row.count,
+            seconds=spent,
+            share=old.share + row.share,
+            bound=old.bound if old.seconds >= row.seconds else row.bound,
+            flop=old.flop + row.flop,
+            bytes=old.bytes + row.bytes,
+            message_bytes=old.message_bytes + row.message_bytes,
+            dtype=old.dtype,
             compute_frac=(old.compute_frac * old.seconds + row.compute_frac * row.seconds) / spent,
-            memory_frac=(old.memory_frac * old.seconds + row.memory_frac * row.seconds) / spent, formula=old.formula,
-        )  # fmt: skip
+            memory_frac=(old.memory_frac * old.seconds + row.memory_frac * row.seconds) / spent,
+            formula=old.formula,
+        )
     return list(merged.values())
-
-

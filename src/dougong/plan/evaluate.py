@@ -16,73 +16,15 @@ from dougong.calibration.engines import EngineClass, engine_classes
 from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
 from dougong.cost.machine import Machine, machine_of, stack
-from dougong.cost.precision import Precise, Recipe, apply
+from dougong.cost.precision import Precise, apply
 from dougong.cost.step import Pricer
 from dougong.ops import Ranks
+from dougong.plan.question import Answer, Question
 from dougong.plan.serving import Served, colocated, decode_pool, prefill_pool
 from dougong.plan.space import BATCHES, memory_of
 from dougong.plan.types import Layout
 
 Array = Any
-
-MODES = ("colocated", "disaggregated", "prefill", "decode")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One deployment at one load.
-
-    Attributes
-    ----------
-    users
-        Requests in flight over the whole deployment; with it the batch follows.
-    batch
-        Decode sequences per attention group; overrides ``users``.
-    saturated
-        Neither: the engine runs the batch that yields most.
-    step_tokens
-        Prompt tokens per attention group and step; None: the engine class's budget.
-    context_tokens
-        Mean cached tokens while decoding, where it is stated; None: prompt and half the output.
-    """
-
-    model: str
-    system: str
-    mode: str
-    decode: Layout | None = None
-    decode_replicas: int = 1
-    prefill: Layout | None = None
-    prefill_replicas: int = 1
-    prompt_tokens: float
-    output_tokens: float
-    prefix_hit_frac: float = 0.0
-    context_tokens: float | None = None
-    users: float | None = None
-    batch: float | None = None
-    saturated: bool = False
-    step_tokens: float | None = None
-    precision: str | Recipe = "auto"
-    kv_dtype: str | None = None
-    engine: str = "community"
-    imbalance: float | None = None
-    draft_tokens: int = 0
-    acceptance: float = 0.7
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the formulas say; None where the mode has no such thing. Rates are per chip of the phase or the whole."""
-
-    ttft_s: float | None = None
-    tpot_s: float | None = None
-    prefill_tokens_per_s_per_chip: float | None = None
-    decode_tokens_per_s_per_chip: float | None = None
-    output_tokens_per_s_per_chip: float | None = None
-    total_tokens_per_s_per_chip: float | None = None
-    batch: float | None = None
-    decode_step_s: float | None = None
-    prefill_step_s: float | None = None
-    limited_by_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +49,9 @@ class Prepared:
     shape: Columns
 
 
-def prepare(questions: Sequence[Question], models: Mapping[str, Model], systems: Mapping[str, System]) -> list[Prepared]:
+def prepare(
+    questions: Sequence[Question], models: Mapping[str, Model], systems: Mapping[str, System]
+) -> list[Prepared]:
     """Group questions into array programs; reading figures and dtypes happens here, once.
 
     Raises
@@ -119,13 +63,23 @@ def prepare(questions: Sequence[Question], models: Mapping[str, Model], systems:
     groups: dict[Any, list[int]] = {}
     precise: dict[Any, Precise] = {}
     for i, question in enumerate(questions):
-        chosen = apply(models[question.model], question.precision, systems[question.system].chip, question.kv_dtype)
+        chosen = apply(
+            models[question.model], question.precision, systems[question.system].chip, question.kv_dtype
+        )
         saturated = question.saturated and question.batch is None
         key = (
-            question.model, str(question.precision), tuple(sorted(chosen.dtypes.compute.items())), chosen.dtypes.kv,
-            chosen.dtypes.attention, question.engine, question.mode, question.draft_tokens, question.acceptance,
-            question.imbalance, saturated,
-        )  # fmt: skip
+            question.model,
+            str(question.precision),
+            tuple(sorted(chosen.dtypes.compute.items())),
+            chosen.dtypes.kv,
+            chosen.dtypes.attention,
+            question.engine,
+            question.mode,
+            question.draft_tokens,
+            question.acceptance,
+            question.imbalance,
+            saturated,
+        )
         groups.setdefault(key, []).append(i)
         precise[key] = chosen
     out: list[Prepared] = []
@@ -135,10 +89,13 @@ def prepare(questions: Sequence[Question], models: Mapping[str, Model], systems:
         rows = np.array([names.index(question.system) for question in mine])
         out.append(
             Prepared(
-                index=tuple(index), questions=mine, precise=precise[key], machine=stack([machines[name] for name in names], rows),
+                index=tuple(index),
+                questions=mine,
+                precise=precise[key],
+                machine=stack([machines[name] for name in names], rows),
                 shape=_columns(mine),
             )
-        )  # fmt: skip
+        )
     return out
 
 
@@ -149,13 +106,17 @@ def _column(values: Sequence[float]) -> Array:
 def _columns(questions: Sequence[Question]) -> Columns:
     prompt = _column([question.prompt_tokens for question in questions])
     output = _column([question.output_tokens for question in questions])
-    stated = _column([np.nan if question.context_tokens is None else question.context_tokens for question in questions])
+    stated = _column(
+        [np.nan if question.context_tokens is None else question.context_tokens for question in questions]
+    )
     hits = _column([question.prefix_hit_frac for question in questions])
     return Columns(
-        prompt_tokens=prompt, output_tokens=output, computed_prompt_tokens=np.maximum(prompt * (1 - hits), 1.0),
+        prompt_tokens=prompt,
+        output_tokens=output,
+        computed_prompt_tokens=np.maximum(prompt * (1 - hits), 1.0),
         mean_decode_context=np.where(np.isnan(stated), prompt + output / 2, stated),
         full_context=np.where(np.isnan(stated), prompt + output, np.maximum(stated, prompt)),
-    )  # fmt: skip
+    )
 
 
 def ranks_of(layouts: Sequence[Layout]) -> tuple[Ranks, Array]:
@@ -172,23 +133,40 @@ def answer(
     first = prepared.questions[0]
     engine = (engines or engine_classes())[first.engine]
     pricer = Pricer(
-        precise=prepared.precise, machine=prepared.machine, parameters=parameters or Parameters.load(), engine=engine,
-        imbalance=first.imbalance, draft_tokens=first.draft_tokens,
-    )  # fmt: skip
-    run = {"prefill": _prefill_only, "decode": _decode_only, "colocated": _colocated, "disaggregated": _disaggregated}
+        precise=prepared.precise,
+        machine=prepared.machine,
+        parameters=parameters or Parameters.load(),
+        engine=engine,
+        imbalance=first.imbalance,
+        draft_tokens=first.draft_tokens,
+    )
+    run = {
+        "prefill": _prefill_only,
+        "decode": _decode_only,
+        "colocated": _colocated,
+        "disaggregated": _disaggregated,
+    }
     columns = run[first.mode](pricer, prepared)
     count = len(prepared.questions)
     flat = {name: np.broadcast_to(value, (count, 1))[:, 0] for name, value in columns.items()}
     return [
-        Answer(**{name: bool(values[i]) if name == "limited_by_cache" else float(values[i]) for name, values in flat.items()})
+        Answer(
+            **{
+                name: bool(values[i]) if name == "limited_by_cache" else float(values[i])
+                for name, values in flat.items()
+            }
+        )
         for i in range(count)
     ]
 
 
 def evaluate(
-    questions: Sequence[Question], models: Mapping[str, Model], systems: Mapping[str, System],
-    parameters: Parameters | None = None, engines: Mapping[str, EngineClass] | None = None,
-) -> list[Answer]:  # fmt: skip
+    questions: Sequence[Question],
+    models: Mapping[str, Model],
+    systems: Mapping[str, System],
+    parameters: Parameters | None = None,
+    engines: Mapping[str, EngineClass] | None = None,
+) -> list[Answer]:
     """Answer questions in their order."""
     out: list[Answer | None] = [None] * len(questions)
     for prepared in prepare(questions, models, systems):
@@ -205,7 +183,9 @@ def _chips(prepared: Prepared, which: str) -> Array:
 
 def _step_tokens(pricer: Pricer, prepared: Prepared) -> Array:
     budget = pricer.engine.prefill_step_tokens
-    stated = [np.nan if question.step_tokens is None else question.step_tokens for question in prepared.questions]
+    stated = [
+        np.nan if question.step_tokens is None else question.step_tokens for question in prepared.questions
+    ]
     # Without a word on it, short prompts are batched up to the engine's budget, long ones are cut by it.
     return np.where(np.isnan(_column(stated)), budget, _column(stated))
 
@@ -217,15 +197,22 @@ def _prefill_only(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     users = _column([np.nan if question.users is None else question.users for question in questions])
     tokens = _step_tokens(pricer, prepared)
     # A few users cannot fill the budget.
-    tokens = np.where(np.isnan(users), tokens, np.minimum(tokens, np.maximum(users / (replicas * ranks.attn_dp), 1.0) * shape.computed_prompt_tokens))
+    tokens = np.where(
+        np.isnan(users),
+        tokens,
+        np.minimum(
+            tokens, np.maximum(users / (replicas * ranks.attn_dp), 1.0) * shape.computed_prompt_tokens
+        ),
+    )
     served = prefill_pool(pricer, ranks, pp, shape, tokens, 0.0)
     rate = replicas * served.requests_per_s
     # All users' prompts queue for the pool; the mean request waits for half of the others.
     queue = np.where(np.isnan(users), 0.0, np.maximum(users / rate - served.ttft_s, 0.0) / 2.0)
     return {
-        "ttft_s": served.ttft_s + queue, "prefill_tokens_per_s_per_chip": rate * shape.prompt_tokens / _chips(prepared, "prefill"),
+        "ttft_s": served.ttft_s + queue,
+        "prefill_tokens_per_s_per_chip": rate * shape.prompt_tokens / _chips(prepared, "prefill"),
         "prefill_step_s": served.step_s,
-    }  # fmt: skip
+    }
 
 
 def _room(pricer: Pricer, prepared: Prepared, ranks: Ranks, pp: Array) -> Array:
@@ -268,7 +255,9 @@ def _decode_only(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
         served = decode_pool(pricer, ranks, pp, shape, batch, acceptance)
         column = _saturating(served, batch, room, 2048.0)
         size = np.broadcast_shapes(np.shape(served.tpot_s), (len(questions), batch.shape[1]))
-        tpot, rate, chosen = (_pick(value, column, size) for value in (served.tpot_s, served.requests_per_s, batch))
+        tpot, rate, chosen = (
+            _pick(value, column, size) for value in (served.tpot_s, served.requests_per_s, batch)
+        )
         step = _pick(served.step_s, column, size)
     else:
         chosen, _ = _batch(prepared, ranks, pp, room)
@@ -276,12 +265,20 @@ def _decode_only(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
         tpot, rate, step = served.tpot_s, served.requests_per_s, served.step_s
     tokens = replicas * chosen * ranks.attn_dp * pp / tpot
     del rate
-    return {"tpot_s": tpot, "decode_tokens_per_s_per_chip": tokens / _chips(prepared, "decode"), "batch": chosen, "decode_step_s": step}
+    return {
+        "tpot_s": tpot,
+        "decode_tokens_per_s_per_chip": tokens / _chips(prepared, "decode"),
+        "batch": chosen,
+        "decode_step_s": step,
+    }
 
 
 def _rates(shape: Columns, requests: Array, chips: Array) -> dict[str, Array]:
     output = requests * shape.output_tokens / chips
-    return {"output_tokens_per_s_per_chip": output, "total_tokens_per_s_per_chip": output + requests * shape.prompt_tokens / chips}
+    return {
+        "output_tokens_per_s_per_chip": output,
+        "total_tokens_per_s_per_chip": output + requests * shape.prompt_tokens / chips,
+    }
 
 
 def _colocated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
@@ -296,12 +293,19 @@ def _colocated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
         served = colocated(pricer, ranks, pp, shape, batch, acceptance)
         size = np.broadcast_shapes(np.shape(served.tpot_s), (len(questions), batch.shape[1]))
         column = _saturating(served, batch, room, 2048.0)
-        pick = {name: _pick(getattr(served, name), column, size) for name in ("ttft_s", "tpot_s", "requests_per_s", "step_s")}
+        pick = {
+            name: _pick(getattr(served, name), column, size)
+            for name in ("ttft_s", "tpot_s", "requests_per_s", "step_s")
+        }
         requests = replicas * pick["requests_per_s"]
         return {
-            "ttft_s": pick["ttft_s"], "tpot_s": pick["tpot_s"], "batch": _pick(batch, column, size), "decode_step_s": pick["step_s"],
-            "limited_by_cache": _pick(batch, column, size) * 1.1 > room, **_rates(shape, requests, chips),
-        }  # fmt: skip
+            "ttft_s": pick["ttft_s"],
+            "tpot_s": pick["tpot_s"],
+            "batch": _pick(batch, column, size),
+            "decode_step_s": pick["step_s"],
+            "limited_by_cache": _pick(batch, column, size) * 1.1 > room,
+            **_rates(shape, requests, chips),
+        }
     chosen, users = _batch(prepared, ranks, pp, room)
     served = colocated(pricer, ranks, pp, shape, chosen, acceptance)
     requests = replicas * served.requests_per_s
@@ -310,9 +314,13 @@ def _colocated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     requests = np.where(users < inside, requests * users / inside, requests)
     waiting = np.where(users > inside, (users - inside) / requests, 0.0)
     return {
-        "ttft_s": served.ttft_s + waiting, "tpot_s": served.tpot_s, "batch": chosen, "decode_step_s": served.step_s,
-        "limited_by_cache": chosen >= room, **_rates(shape, requests, chips),
-    }  # fmt: skip
+        "ttft_s": served.ttft_s + waiting,
+        "tpot_s": served.tpot_s,
+        "batch": chosen,
+        "decode_step_s": served.step_s,
+        "limited_by_cache": chosen >= room,
+        **_rates(shape, requests, chips),
+    }
 
 
 def _disaggregated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
@@ -322,7 +330,10 @@ def _disaggregated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     n_d = _column([question.decode_replicas for question in questions])
     n_p = _column([question.prefill_replicas for question in questions])
     users = _column([np.inf if question.users is None else question.users for question in questions])
-    tokens = np.minimum(_step_tokens(pricer, prepared), np.maximum(users / (n_p * ranks_p.attn_dp), 1.0) * shape.computed_prompt_tokens)
+    tokens = np.minimum(
+        _step_tokens(pricer, prepared),
+        np.maximum(users / (n_p * ranks_p.attn_dp), 1.0) * shape.computed_prompt_tokens,
+    )
     quiet = replace(pricer, draft_tokens=0)
     bulk = prefill_pool(quiet, ranks_p, pp_p, shape, tokens, 0.0)
     single = prefill_pool(quiet, ranks_p, pp_p, shape, np.minimum(tokens, shape.computed_prompt_tokens), 0.0)
@@ -337,12 +348,19 @@ def _disaggregated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     legal = (rate <= supply) & (rate * (single.ttft_s + stay) <= users) & (batch <= np.maximum(room, 1.0))
     column = np.maximum(legal.sum(axis=1) - 1, 0)[:, None]
     size = np.broadcast_shapes(np.shape(rate), (len(questions), batch.shape[1]))
-    tpot, stayed, carried, chosen = (_pick(value, column, size) for value in (served.tpot_s, stay, rate, batch))
+    tpot, stayed, carried, chosen = (
+        _pick(value, column, size) for value in (served.tpot_s, stay, rate, batch)
+    )
     ttft = np.where(np.isfinite(users), np.maximum(users / carried - stayed, single.ttft_s), single.ttft_s)
     chips = _chips(prepared, "decode") + _chips(prepared, "prefill")
     return {
-        "ttft_s": ttft, "tpot_s": tpot, "batch": chosen, "decode_step_s": _pick(served.step_s, column, size), "prefill_step_s": bulk.step_s,
+        "ttft_s": ttft,
+        "tpot_s": tpot,
+        "batch": chosen,
+        "decode_step_s": _pick(served.step_s, column, size),
+        "prefill_step_s": bulk.step_s,
         "prefill_tokens_per_s_per_chip": supply * shape.prompt_tokens / _chips(prepared, "prefill"),
         "decode_tokens_per_s_per_chip": carried * shape.output_tokens / _chips(prepared, "decode"),
-        "limited_by_cache": chosen * 1.1 > room, **_rates(shape, carried, chips),
-    }  # fmt: skip
+        "limited_by_cache": chosen * 1.1 > room,
+        **_rates(shape, carried, chips),
+    }

@@ -48,11 +48,16 @@ class Table:
 
     def take(self, rows: Array) -> Table:
         """The rows chosen by a mask or an index."""
-        return Table(**{name: getattr(self, name)[rows] for name in ("tp", "pp", "cp", "attn_dp", "expert_tp")})
+        return Table(
+            **{name: getattr(self, name)[rows] for name in ("tp", "pp", "cp", "attn_dp", "expert_tp")}
+        )
 
     def ranks(self) -> Ranks:
         """Degrees as float columns ``[L, 1]`` for the cost formulas."""
-        column = {name: getattr(self, name)[:, None].astype(float) for name in ("tp", "cp", "attn_dp", "ep", "expert_tp")}
+        column = {
+            name: getattr(self, name)[:, None].astype(float)
+            for name in ("tp", "cp", "attn_dp", "ep", "expert_tp")
+        }
         return Ranks(**column)
 
     def layout(self, row: int) -> Layout:
@@ -64,7 +69,12 @@ class Table:
     def of(layouts: Sequence[Layout]) -> Table:
         """A table of given layouts."""
         names = ("tp", "pp", "cp", "attn_dp", "expert_tp")
-        return Table(**{name: np.array([getattr(layout, name) for layout in layouts], dtype=np.int64) for name in names})
+        return Table(
+            **{
+                name: np.array([getattr(layout, name) for layout in layouts], dtype=np.int64)
+                for name in names
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +98,11 @@ def enumerate_layouts(setting: Setting) -> Table:
     tps = [n for n in _powers(limit) if n <= max(heads, 1)]
     pps = [n for n in _powers(limit) if n <= min(16, setting.model.num_layers)]
     cps = [1, 2, 4, 8] if setting.context_tokens >= LONG_CONTEXT_TOKENS else [1]
-    dps = sorted({n * odd for n in _powers(limit) for odd in (1, 3, 5, 9) if n * odd <= limit}) if setting.model.is_moe else [1]
+    dps = (
+        sorted({n * odd for n in _powers(limit) for odd in (1, 3, 5, 9) if n * odd <= limit})
+        if setting.model.is_moe
+        else [1]
+    )
     etps = _powers(min(limit, 64)) if setting.model.is_moe else [0]
     grid = np.array(np.meshgrid(tps, pps, cps, dps, etps, indexing="ij"), dtype=np.int64).reshape(5, -1)
     tp, pp, cp, attn_dp, expert_tp = grid
@@ -109,7 +123,9 @@ def _powers(limit: int) -> list[int]:
 def heads_divide(setting: Setting, table: Table) -> Array:
     """Tensor parallelism must split the attention heads evenly."""
     heads = [layer.core.num_heads for layer in setting.model.layers if layer.core.num_heads]
-    return np.logical_and.reduce([heads_of % table.tp == 0 for heads_of in sorted(set(heads))] or [table.tp > 0])
+    return np.logical_and.reduce(
+        [heads_of % table.tp == 0 for heads_of in sorted(set(heads))] or [table.tp > 0]
+    )
 
 
 def ffn_divides(setting: Setting, table: Table) -> Array:
@@ -131,7 +147,11 @@ def experts_cover(setting: Setting, table: Table) -> Array:
 
 def expert_split_is_uniform(setting: Setting, table: Table) -> Array:
     """Engines split experts over whole attention groups, or over tensor ranks: not by other factors."""
-    return (table.expert_tp == 1) | (table.expert_tp == table.tp * table.cp * table.attn_dp) | (table.expert_tp == table.tp)
+    return (
+        (table.expert_tp == 1)
+        | (table.expert_tp == table.tp * table.cp * table.attn_dp)
+        | (table.expert_tp == table.tp)
+    )
 
 
 def tensor_parallel_stays_in_scale_up(setting: Setting, table: Table) -> Array:
@@ -173,11 +193,23 @@ class Rule:
 
 RULES = (
     Rule("heads-divide", heads_divide, "use a tensor-parallel degree that divides the number of heads"),
-    Rule("ffn-divides", ffn_divides, "use a smaller degree, or expert parallelism instead of expert tensor parallelism"),
+    Rule(
+        "ffn-divides",
+        ffn_divides,
+        "use a smaller degree, or expert parallelism instead of expert tensor parallelism",
+    ),
     Rule("experts-cover", experts_cover, "use several replicas instead of one wider group"),
     Rule("expert-split-uniform", expert_split_is_uniform, "set expert_tp to 1, to tp, or to the whole group"),
-    Rule("scale-up-only", tensor_parallel_stays_in_scale_up, "use pipeline stages or attention data parallelism across nodes"),
+    Rule(
+        "scale-up-only",
+        tensor_parallel_stays_in_scale_up,
+        "use pipeline stages or attention data parallelism across nodes",
+    ),
     Rule("stages-needed", stages_are_needed, "use attention data parallelism or pipeline stages, not both"),
-    Rule("links-known", links_are_known, "give the link's bandwidth, with its source, in a catalog file of your own"),
+    Rule(
+        "links-known",
+        links_are_known,
+        "give the link's bandwidth, with its source, in a catalog file of your own",
+    ),
 )
 REASONS = (*(rule.name for rule in RULES), "memory", "ttft-limit", "tpot-limit", "load", "devices")

@@ -38,7 +38,7 @@ from dougong.plan.types import MODES, OBJECTIVES, FigureUse, Infeasible, Option,
 MAX_DEVICES = 20_000
 FRONT_POINTS = 24
 DEFAULT_ACCEPTANCE = 0.7
-"""Of the first drafted token, used only where drafting is asked for without a rate: CloudMatrix384 paper, section 5.2."""
+"""Of a drafted token, used only where drafting is asked for without a rate: arXiv 2506.12708, section 5.2."""
 
 
 class Records(Protocol):
@@ -136,24 +136,41 @@ def compare(request: PlanRequest, catalog: Records) -> tuple[Plan | Infeasible, 
 
 
 def pricer_of(
-    model: Model, machine: Machine, system: System, *, precision: str, kv_dtype: str | None, engine: str,
-    imbalance: float | None, draft_tokens: int,
-) -> Pricer:  # fmt: skip
+    model: Model,
+    machine: Machine,
+    system: System,
+    *,
+    precision: str,
+    kv_dtype: str | None,
+    engine: str,
+    imbalance: float | None,
+    draft_tokens: int,
+) -> Pricer:
     """Fix everything that does not vary among candidates."""
     precise = apply(model, precision, system.chip, kv_dtype)
     return Pricer(
-        precise=precise, machine=machine, parameters=Parameters.load(), engine=engine_class(engine), imbalance=imbalance,
+        precise=precise,
+        machine=machine,
+        parameters=Parameters.load(),
+        engine=engine_class(engine),
+        imbalance=imbalance,
         draft_tokens=draft_tokens,
-    )  # fmt: skip
+    )
 
 
 def search(request: PlanRequest, model: Model, system: System, catalog: Records) -> Found:
     """Price every legal candidate on one system."""
     machine = machine_of(system)
     pricer = pricer_of(
-        model, machine, system, precision=request.precision, kv_dtype=request.kv_dtype, engine=request.engine,
-        imbalance=request.imbalance, draft_tokens=request.draft_tokens,
-    )  # fmt: skip
+        model,
+        machine,
+        system,
+        precision=request.precision,
+        kv_dtype=request.kv_dtype,
+        engine=request.engine,
+        imbalance=request.imbalance,
+        draft_tokens=request.draft_tokens,
+    )
     notes = [pricer.precise.note, *model.notes, *(f"not priced: {part}" for part in model.absent)]
     workload = request.workload
     if workload.full_context > model.max_context_tokens > 0:
@@ -169,9 +186,14 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
     acceptance = DEFAULT_ACCEPTANCE if request.acceptance is None else request.acceptance
     rates = rates_of(system, request, catalog)
     scene = Scene(
-        system=system, pricer=pricer, decode_space=decode_space, prefill_space=decode_space, rates=rates, devices=devices,
+        system=system,
+        pricer=pricer,
+        decode_space=decode_space,
+        prefill_space=decode_space,
+        rates=rates,
+        devices=devices,
         acceptance=acceptance,
-    )  # fmt: skip
+    )
     kinds: list[Deployments] = []
     refusals = decode_space.refusals
     if len(decode_space.table):
@@ -193,18 +215,26 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
     elif machine.unknown_links and not any(refusal.reason == "memory" for refusal in decode_space.refusals):
         next(iter(machine.unknown_links.values())).refuse()
     return Found(
-        scene=scene, kinds=tuple(kind for kind in kinds if len(kind)), refusals=refusals,
-        candidates=sum(kind.priced for kind in kinds), figures=(*machine.figures, *pricer.precise.figures, *rates.figures),
+        scene=scene,
+        kinds=tuple(kind for kind in kinds if len(kind)),
+        refusals=refusals,
+        candidates=sum(kind.priced for kind in kinds),
+        figures=(*machine.figures, *pricer.precise.figures, *rates.figures),
         notes=(*notes, *rates.notes),
-    )  # fmt: skip
+    )
 
 
 def _no_pools(devices: int) -> Refusal:
     return Refusal(
-        reason="devices", count=1, example="prefill + decode",
-        detail=f"two pools of replicas that fit do not go into {devices} devices, or one output token leaves nothing to decode",
+        reason="devices",
+        count=1,
+        example="prefill + decode",
+        detail=(
+            f"two pools of replicas that fit do not go into {devices} devices, "
+            "or one output token leaves nothing to decode"
+        ),
         remedy="more chips, or --mode colocated",
-    )  # fmt: skip
+    )
 
 
 def _answer(
@@ -218,7 +248,7 @@ def _answer(
         for kind in one.kinds:
             carried = carries_load(kind, request, one.scene.devices)
             kept = keeps_limits(kind, request)
-            refusals += _limit_refusals(kind, request, carried, kept, one)
+            refusals += _limit_refusals(kind, request, carried, one)
             good = kind.take(carried & kept)
             if len(good):
                 score = merit(good, request, one.scene.rates, one.scene.devices)
@@ -235,9 +265,15 @@ def _answer(
     if not scored:
         best = min(nearest, key=lambda pair: pair[0])[1] if nearest else None
         return Infeasible(
-            request=request, refusals=tuple(refusals), nearest=best, candidates=candidates,
-            elapsed_s=time.perf_counter() - started, notes=notes, figures=figures, edition=catalog.edition(),
-        )  # fmt: skip
+            request=request,
+            refusals=tuple(refusals),
+            nearest=best,
+            candidates=candidates,
+            elapsed_s=time.perf_counter() - started,
+            notes=notes,
+            figures=figures,
+            edition=catalog.edition(),
+        )
     scored.sort(key=lambda item: -item[0])
     options = [option_of(one.scene, kind, i, request) for _, one, kind, i in scored[: request.top]]
     lead = options[0]
@@ -245,12 +281,21 @@ def _answer(
     winner = scored[0][1]
     options[0] = with_steps(winner.scene, lead, request.workload)
     return Plan(
-        request=request, options=tuple(options), pareto=_pareto(found, request), refusals=tuple(refusals),
-        explanation=explain(winner.scene, winner.kinds, options, request), candidates=candidates,
-        elapsed_s=time.perf_counter() - started, model_name=model.name, precision_note=winner.scene.pricer.precise.note,
-        notes=notes, figures=figures, worst_grade=worst_grade(use.figure for use in figures), edition=catalog.edition(),
+        request=request,
+        options=tuple(options),
+        pareto=_pareto(found, request),
+        refusals=tuple(refusals),
+        explanation=explain(winner.scene, winner.kinds, options, request),
+        candidates=candidates,
+        elapsed_s=time.perf_counter() - started,
+        model_name=model.name,
+        precision_note=winner.scene.pricer.precise.note,
+        notes=notes,
+        figures=figures,
+        worst_grade=worst_grade(use.figure for use in figures),
+        edition=catalog.edition(),
         fingerprint=_fingerprint(catalog),
-    )  # fmt: skip
+    )
 
 
 def _gap(kind: Deployments, request: PlanRequest) -> np.ndarray:
@@ -263,7 +308,7 @@ def _gap(kind: Deployments, request: PlanRequest) -> np.ndarray:
 
 
 def _limit_refusals(
-    kind: Deployments, request: PlanRequest, carried: np.ndarray, kept: np.ndarray, one: Found
+    kind: Deployments, request: PlanRequest, carried: np.ndarray, one: Found
 ) -> list[Refusal]:
     out: list[Refusal] = []
     for reason, values, bound in (
@@ -274,21 +319,30 @@ def _limit_refusals(
             i = int(np.argmin(np.where(over, values, np.inf)))
             out.append(
                 Refusal(
-                    reason=reason, count=int(over.sum()), example=str(one.scene.decode_space.table.layout(int(kind.decode.row[i]))),
-                    detail=f"{kind.mode}: the nearest takes {values[i] * 1e3:.3g} ms, the limit is {bound * 1e3:.3g} ms",
+                    reason=reason,
+                    count=int(over.sum()),
+                    example=str(one.scene.decode_space.table.layout(int(kind.decode.row[i]))),
+                    detail=(
+                        f"{kind.mode}: the nearest takes {values[i] * 1e3:.3g} ms, "
+                        f"the limit is {bound * 1e3:.3g} ms"
+                    ),
                     remedy="a smaller batch, a wider layout, or a looser limit",
                 )
-            )  # fmt: skip
+            )
     if not carried.all():
         i = int(np.argmax(kind.requests_per_s))
         out.append(
             Refusal(
-                reason="load", count=int((~carried).sum()), example=str(one.scene.decode_space.table.layout(int(kind.decode.row[i]))),
-                detail=f"{kind.mode}: the most that fits here is {kind.requests_per_s[i]:.3g} requests/s and {kind.users[i]:,.0f} users",
+                reason="load",
+                count=int((~carried).sum()),
+                example=str(one.scene.decode_space.table.layout(int(kind.decode.row[i]))),
+                detail=(
+                    f"{kind.mode}: the most that fits here is {kind.requests_per_s[i]:.3g} requests/s "
+                    f"and {kind.users[i]:,.0f} users"
+                ),
                 remedy="more chips, or a smaller load",
             )
-        )  # fmt: skip
-    del kept
+        )
     return out
 
 

@@ -29,6 +29,7 @@ from dougong.plan.types import Fit, FitCell
 from dougong.workload import Limit, Workload
 
 Array = Any
+NO_LIMIT = Limit()
 COARSE = np.array([1, 4, 16, 32, 64, 128, 256, 512, 1024], dtype=float)
 WIDEST = 512
 """Devices of the widest replica tried: a matrix asks what fits, not for the last per cent."""
@@ -37,9 +38,17 @@ WIDEST = 512
 class Records(Protocol):
     """What the matrix needs of a catalog."""
 
-    def model(self, name: str) -> Model: ...
-    def system(self, name: str) -> System: ...
-    def edition(self) -> str: ...
+    def model(self, name: str) -> Model:
+        """The model of this id."""
+        ...
+
+    def system(self, name: str) -> System:
+        """The system of this id."""
+        ...
+
+    def edition(self) -> str:
+        """The edition of the records."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +60,15 @@ class _Seat:
 
 
 def fit_matrix(
-    models: Sequence[str], systems: Sequence[str], catalog: Records, *,
-    workload: Workload, limit: Limit = Limit(), precision: str = "auto", engine: str = "community",  # noqa: B008
-) -> Fit:  # fmt: skip
+    models: Sequence[str],
+    systems: Sequence[str],
+    catalog: Records,
+    *,
+    workload: Workload,
+    limit: Limit = NO_LIMIT,
+    precision: str = "auto",
+    engine: str = "community",
+) -> Fit:
     """Every model on every system.
 
     Returns
@@ -69,16 +84,24 @@ def fit_matrix(
         try:
             read[name] = (system, machine_of(system))
         except UnknownFigure as error:
-            cells |= {(model, name): _cell(model, name, "unknown-figure", detail=error.message) for model in models}
+            cells |= {
+                (model, name): _cell(model, name, "unknown-figure", detail=error.message) for model in models
+            }
     for model_id in models:
         try:
             model = catalog.model(model_id)
         except (UnsupportedModel, CatalogError) as error:
-            cells |= {(model_id, name): _cell(model_id, name, "unsupported", detail=error.message) for name in read}
+            cells |= {
+                (model_id, name): _cell(model_id, name, "unsupported", detail=error.message) for name in read
+            }
             continue
         cells |= _row(model_id, model, read, workload, limit, precision, engine)
     return Fit(
-        models=tuple(models), systems=tuple(systems), cells=cells, elapsed_s=time.perf_counter() - started, edition=catalog.edition()
+        models=tuple(models),
+        systems=tuple(systems),
+        cells=cells,
+        elapsed_s=time.perf_counter() - started,
+        edition=catalog.edition(),
     )
 
 
@@ -87,7 +110,13 @@ def _cell(model: str, system: str, verdict: str, **more: Any) -> FitCell:
 
 
 def _row(
-    model_id: str, model: Model, read: dict[str, tuple[System, Machine]], workload: Workload, limit: Limit, precision: str, engine: str
+    model_id: str,
+    model: Model,
+    read: dict[str, tuple[System, Machine]],
+    workload: Workload,
+    limit: Limit,
+    precision: str,
+    engine: str,
 ) -> dict[tuple[str, str], FitCell]:
     cells: dict[tuple[str, str], FitCell] = {}
     groups: dict[Any, list[_Seat]] = {}
@@ -98,16 +127,29 @@ def _row(
         except (UnknownFigure, InputError) as error:
             cells[model_id, name] = _cell(model_id, name, "unknown-figure", detail=error.message)
             continue
-        shape = (int(machine.num_devices), tuple((float(level.size), bool(np.isnan(level.bandwidth)), bool(level.scale_out)) for level in machine.levels))
+        shape = (
+            int(machine.num_devices),
+            tuple(
+                (float(level.size), bool(np.isnan(level.bandwidth)), bool(level.scale_out))
+                for level in machine.levels
+            ),
+        )
         if shape not in tables:
             tables[shape] = _layouts(precise.model, machine, workload)
         if not len(tables[shape]):
             why = next(iter(machine.unknown_links.values()), None)
             verdict = "does-not-fit" if why is None else "unknown-figure"
-            cells[model_id, name] = _cell(model_id, name, verdict, detail="no legal layout" if why is None else f"{why.key}: {why.reason}")
+            cells[model_id, name] = _cell(
+                model_id,
+                name,
+                verdict,
+                detail="no legal layout" if why is None else f"{why.key}: {why.reason}",
+            )
             continue
         dtypes = tuple(sorted(precise.dtypes.compute.items()))
-        groups.setdefault((dtypes, precise.dtypes.kv), []).append(_Seat(system=name, machine=machine, precise=precise, table=tables[shape]))
+        groups.setdefault((dtypes, precise.dtypes.kv), []).append(
+            _Seat(system=name, machine=machine, precise=precise, table=tables[shape])
+        )
     for seats in groups.values():
         for name, cell in _priced(model_id, seats, workload, limit, engine):
             cells[model_id, name] = cell
@@ -119,22 +161,32 @@ def _layouts(model: Model, machine: Machine, workload: Workload) -> Table:
     setting = Setting(model=model, machine=machine, devices=devices, context_tokens=1.0)
     table = enumerate_layouts(setting)
     # Powers of two are enough here, and pipeline stages only where one stage cannot be cut further.
-    table = table.take((table.attn_dp & (table.attn_dp - 1) == 0) & (table.pp <= 8) & ((table.pp == 1) | (table.tp * table.pp >= devices // 4)))
+    table = table.take(
+        (table.attn_dp & (table.attn_dp - 1) == 0)
+        & (table.pp <= 8)
+        & ((table.pp == 1) | (table.tp * table.pp >= devices // 4))
+    )
     for rule in RULES:
         table = table.take(np.broadcast_to(rule.check(setting, table), (len(table),)))
     return table
 
 
-def _priced(model_id: str, seats: Sequence[_Seat], workload: Workload, limit: Limit, engine: str) -> list[tuple[str, FitCell]]:
+def _priced(
+    model_id: str, seats: Sequence[_Seat], workload: Workload, limit: Limit, engine: str
+) -> list[tuple[str, FitCell]]:
     sizes = [len(seat.table) for seat in seats]
     owner = np.repeat(np.arange(len(seats)), sizes)
     names = ("tp", "pp", "cp", "attn_dp", "expert_tp")
     table = Table(**{name: np.concatenate([getattr(seat.table, name) for seat in seats]) for name in names})
     pricer = Pricer(
-        precise=seats[0].precise, machine=stack([seat.machine for seat in seats], owner), parameters=Parameters.load(),
+        precise=seats[0].precise,
+        machine=stack([seat.machine for seat in seats], owner),
+        parameters=Parameters.load(),
         engine=engine_class(engine),
-    )  # fmt: skip
-    prints = memory_of(pricer, table.ranks(), table.pp[:, None].astype(float), workload, pricer.engine.prefill_step_tokens)
+    )
+    prints = memory_of(
+        pricer, table.ranks(), table.pp[:, None].astype(float), workload, pricer.engine.prefill_step_tokens
+    )
     most = np.broadcast_to(prints.sequences, (len(table), 1))
     free = np.broadcast_to(prints.free, (len(table), 1))[:, 0]
     fits = most[:, 0] >= 1
@@ -142,28 +194,54 @@ def _priced(model_id: str, seats: Sequence[_Seat], workload: Workload, limit: Li
     if fits.any():
         kept = np.flatnonzero(fits)
         small = Pricer(
-            precise=pricer.precise, machine=stack([seat.machine for seat in seats], owner[kept]), parameters=pricer.parameters,
+            precise=pricer.precise,
+            machine=stack([seat.machine for seat in seats], owner[kept]),
+            parameters=pricer.parameters,
             engine=pricer.engine,
-        )  # fmt: skip
+        )
         part = table.take(kept)
-        served = colocated(small, part.ranks(), part.pp[:, None].astype(float), workload, COARSE[None, :], 0.7)
+        served = colocated(
+            small, part.ranks(), part.pp[:, None].astype(float), workload, COARSE[None, :], 0.7
+        )
         legal = COARSE[None, :] <= most[kept]
-        ok = legal & (np.asarray(served.tpot_s) <= (limit.tpot_s or np.inf)) & (np.asarray(served.ttft_s) <= (limit.ttft_s or np.inf))
-        rate = served.requests_per_s * workload.output_tokens / part.devices[:, None] * small.machine.devices_per_chip
+        ok = (
+            legal
+            & (np.asarray(served.tpot_s) <= (limit.tpot_s or np.inf))
+            & (np.asarray(served.ttft_s) <= (limit.ttft_s or np.inf))
+        )
+        rate = (
+            served.requests_per_s
+            * workload.output_tokens
+            / part.devices[:, None]
+            * small.machine.devices_per_chip
+        )
         best = np.where(ok, rate, -1.0)
     for number, seat in enumerate(seats):
         mine = np.flatnonzero(owner[fits] == number) if fits.any() else np.zeros(0, dtype=int)
         if not len(mine):
             short = float(-free[owner == number].max())
-            detail = f"the nearest layout lacks {units.show(max(short, 0.0), 'byte')} per device, or cannot hold one request"
+            lack = units.show(max(short, 0.0), "byte")
+            detail = f"the nearest layout lacks {lack} per device, or cannot hold one request"
             out.append((seat.system, _cell(model_id, seat.system, "does-not-fit", detail=detail)))
             continue
         i, j = divmod(int(np.argmax(best[mine])), best.shape[1])
         top = float(best[mine][i, j])
         chips = float(part.devices[mine[i]]) / float(seat.machine.devices_per_chip)
         if top <= 0:
-            out.append((seat.system, _cell(model_id, seat.system, "misses-limit", detail="fits, but no layout keeps the limits")))
+            out.append(
+                (
+                    seat.system,
+                    _cell(
+                        model_id, seat.system, "misses-limit", detail="fits, but no layout keeps the limits"
+                    ),
+                )
+            )
             continue
         layout = str(part.layout(int(mine[i])))
-        out.append((seat.system, _cell(model_id, seat.system, "fits", tokens_per_s_per_chip=top, chips=chips, layout=layout)))
+        out.append(
+            (
+                seat.system,
+                _cell(model_id, seat.system, "fits", tokens_per_s_per_chip=top, chips=chips, layout=layout),
+            )
+        )
     return out

@@ -57,7 +57,9 @@ def rates_of(system: System, request: PlanRequest, catalog: PriceList) -> Rates:
     money = None if request.usd_per_chip_hour is None else request.usd_per_chip_hour / 3600
     if money is None:
         for kind in _KINDS:
-            found = next((price for price in prices if price.kind == kind and isinstance(price.value, Figure)), None)
+            found = next(
+                (price for price in prices if price.kind == kind and isinstance(price.value, Figure)), None
+            )
             if found and isinstance(found.value, Figure):
                 money = use(found.value, f"price: {kind.replace('-', ' ')}, {found.value.printed} per chip")
                 break
@@ -69,7 +71,7 @@ def rates_of(system: System, request: PlanRequest, catalog: PriceList) -> Rates:
     watts = None if watts is None else watts * request.pue
     tariff = None if request.usd_per_kwh is None else request.usd_per_kwh / KWH_J
     if tariff is not None and watts is not None:
-        # Owning costs of the catalog hold their own electricity; a tariff given by hand is added to a rent or an own price.
+        # Owning costs of the catalog hold their own electricity; a tariff given by hand comes on top.
         money = (money or 0.0) + watts * tariff
         notes.append(f"electricity at {request.usd_per_kwh:g} USD/kWh is added to the price per chip-hour")
     grams = None if request.grid_g_per_kwh is None else request.grid_g_per_kwh / KWH_J
@@ -79,14 +81,21 @@ def rates_of(system: System, request: PlanRequest, catalog: PriceList) -> Rates:
                 grams = use(price.value, f"grid: {request.region}, {price.value.printed}")
                 break
     return Rates(
-        usd_per_chip_s=money, watts_per_chip=watts, grams_per_j=grams, notes=tuple(notes), figures=tuple(figures)
+        usd_per_chip_s=money,
+        watts_per_chip=watts,
+        grams_per_j=grams,
+        notes=tuple(notes),
+        figures=tuple(figures),
     )
 
 
 def _power(system: System, prices: tuple[Price, ...], use: _Use, notes: list[str]) -> float | None:
     whole: Figure | Unknown | None = system.power.get("all_in")
     if isinstance(whole, Figure):
-        return use(whole, f"power: the whole system, {whole.printed}, over {system.num_chips} chips") / system.num_chips
+        return (
+            use(whole, f"power: the whole system, {whole.printed}, over {system.num_chips} chips")
+            / system.num_chips
+        )
     for price in prices:
         share = known(price.all_in_power)
         if share is not None:

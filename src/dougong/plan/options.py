@@ -54,19 +54,31 @@ def option_of(scene: Scene, found: Deployments, i: int, request: PlanRequest) ->
     grams = None if joules is None or rates.grams_per_j is None else joules * rates.grams_per_j * 1e6
     ttft, tpot = float(found.ttft_s[i]), float(found.tpot_s[i])
     return Option(
-        system=scene.system.id, mode=found.mode, pools=_pools(scene, found, i, workload), chips=chips,
-        users=float(found.users[i]), ttft_s=interval(ttft, spread), tpot_s=interval(tpot, spread),
-        output_tokens_per_s_per_chip=interval(output / chips, spread), output_tokens_per_s=interval(output, spread),
-        requests_per_s=rate, kv_transfer_s=float(found.transfer_s[i]), usd_per_million_output_tokens=dollars,
-        watts_per_chip=rates.watts_per_chip, joules_per_output_token=joules, grams_co2e_per_million_output_tokens=grams,
+        system=scene.system.id,
+        mode=found.mode,
+        pools=_pools(scene, found, i, workload),
+        chips=chips,
+        users=float(found.users[i]),
+        ttft_s=interval(ttft, spread),
+        tpot_s=interval(tpot, spread),
+        output_tokens_per_s_per_chip=interval(output / chips, spread),
+        output_tokens_per_s=interval(output, spread),
+        requests_per_s=rate,
+        kv_transfer_s=float(found.transfer_s[i]),
+        usd_per_million_output_tokens=dollars,
+        watts_per_chip=rates.watts_per_chip,
+        joules_per_output_token=joules,
+        grams_co2e_per_million_output_tokens=grams,
         meets=meets(ttft, tpot, request),
-    )  # fmt: skip
+    )
 
 
 def meets(ttft_s: float, tpot_s: float, request: PlanRequest) -> bool:
     """Whether mean latencies keep the limits."""
     limit = request.limit
-    return (limit.ttft_s is None or ttft_s <= limit.ttft_s) and (limit.tpot_s is None or tpot_s <= limit.tpot_s)
+    return (limit.ttft_s is None or ttft_s <= limit.ttft_s) and (
+        limit.tpot_s is None or tpot_s <= limit.tpot_s
+    )
 
 
 def _pools(scene: Scene, found: Deployments, i: int, workload: Workload) -> tuple[Pool, ...]:
@@ -76,11 +88,16 @@ def _pools(scene: Scene, found: Deployments, i: int, workload: Workload) -> tupl
     replicas = int(found.decode_replicas[i])
     capacity = replicas * float(found.decode.requests_per_s[i])
     decode = Pool(
-        phase="both" if found.prefill is None else "decode", layout=layout, replicas=replicas,
-        chips=replicas * layout.devices / per_chip, sequences_per_replica=float(found.decode.users[i]),
-        tokens_per_step=batch * layout.attn_dp * (1 + scene.pricer.draft_tokens), step_s=float(found.decode.step_s[i]),
-        memory=memory_record(scene.decode_space.prints, row, batch), utilisation=float(found.requests_per_s[i]) / capacity,
-    )  # fmt: skip
+        phase="both" if found.prefill is None else "decode",
+        layout=layout,
+        replicas=replicas,
+        chips=replicas * layout.devices / per_chip,
+        sequences_per_replica=float(found.decode.users[i]),
+        tokens_per_step=batch * layout.attn_dp * (1 + scene.pricer.draft_tokens),
+        step_s=float(found.decode.step_s[i]),
+        memory=memory_record(scene.decode_space.prints, row, batch),
+        utilisation=float(found.requests_per_s[i]) / capacity,
+    )
     if found.prefill is None:
         return (decode,)
     row, tokens = int(found.prefill.row[i]), float(found.prefill.batch[i])
@@ -88,11 +105,16 @@ def _pools(scene: Scene, found: Deployments, i: int, workload: Workload) -> tupl
     replicas = int(found.prefill_replicas[i])
     prompts = max(tokens / workload.prompt_tokens, 1.0)
     prefill = Pool(
-        phase="prefill", layout=layout, replicas=replicas, chips=replicas * layout.devices / per_chip,
-        sequences_per_replica=prompts * layout.attn_dp * layout.pp, tokens_per_step=tokens * layout.attn_dp,
-        step_s=float(found.prefill.step_s[i]), memory=memory_record(scene.prefill_space.prints, row, prompts),
+        phase="prefill",
+        layout=layout,
+        replicas=replicas,
+        chips=replicas * layout.devices / per_chip,
+        sequences_per_replica=prompts * layout.attn_dp * layout.pp,
+        tokens_per_step=tokens * layout.attn_dp,
+        step_s=float(found.prefill.step_s[i]),
+        memory=memory_record(scene.prefill_space.prints, row, prompts),
         utilisation=float(found.requests_per_s[i]) / (replicas * float(found.prefill.requests_per_s[i])),
-    )  # fmt: skip
+    )
     return (prefill, decode)
 
 
@@ -103,19 +125,29 @@ def with_steps(scene: Scene, option: Option, workload: Workload) -> Option:
 
 def _with_steps(scene: Scene, pool: Pool, workload: Workload) -> Pool:
     layout, pricer = pool.layout, scene.pricer
-    ranks = Ranks(tp=layout.tp, cp=layout.cp, attn_dp=layout.attn_dp, ep=layout.ep, expert_tp=layout.expert_tp)
+    ranks = Ranks(
+        tp=layout.tp, cp=layout.cp, attn_dp=layout.attn_dp, ep=layout.ep, expert_tp=layout.expert_tp
+    )
     if pool.phase == "prefill":
         tokens = prefill_tokens(workload, pool.tokens_per_step / layout.attn_dp)
-        return replace(pool, steps=(breakdown(pricer, "prefill", ranks, layout.pp, tokens, decode=False, prefill=True),))
+        return replace(
+            pool, steps=(breakdown(pricer, "prefill", ranks, layout.pp, tokens, decode=False, prefill=True),)
+        )
     batch = pool.sequences_per_replica / (layout.attn_dp * layout.pp)
     decode = decode_tokens(workload, batch, pricer.draft_tokens)
     steps = [breakdown(pricer, "decode", ranks, layout.pp, decode, decode=True, prefill=False)]
     if pool.phase == "both":
-        prompt = prefill_tokens(workload, min(workload.computed_prompt_tokens, pricer.engine.prefill_step_tokens))
+        prompt = prefill_tokens(
+            workload, min(workload.computed_prompt_tokens, pricer.engine.prefill_step_tokens)
+        )
         mixed = Tokens(
-            decode_sequences=decode.decode_sequences, queries=decode.queries, context=decode.context,
-            prefill_tokens=prompt.prefill_tokens, prefill_context=prompt.prefill_context, prefill_sequences=prompt.prefill_sequences,
-        )  # fmt: skip
+            decode_sequences=decode.decode_sequences,
+            queries=decode.queries,
+            context=decode.context,
+            prefill_tokens=prompt.prefill_tokens,
+            prefill_context=prompt.prefill_context,
+            prefill_sequences=prompt.prefill_sequences,
+        )
         steps.append(breakdown(pricer, "mixed", ranks, layout.pp, mixed, decode=True, prefill=True))
     return replace(pool, steps=tuple(steps))
 
@@ -124,7 +156,9 @@ def transfer_seconds(scene: Scene, workload: Workload) -> float:
     """Seconds to move one request's cache from a prefill to a decode device over the outermost link [s]."""
     level = scene.pricer.machine.levels[-1]
     one = Ranks(tp=1.0, cp=1.0, attn_dp=1.0, ep=1.0, expert_tp=1.0)
-    moved = cache_per_sequence(scene.pricer.precise.model, workload.prompt_tokens, one, scene.pricer.precise.dtypes)
+    moved = cache_per_sequence(
+        scene.pricer.precise.model, workload.prompt_tokens, one, scene.pricer.precise.dtypes
+    )
     slow = scene.pricer.engine.link_slowdown
     latency = 0.0 if np.isnan(level.latency) else float(level.latency)
     return float(moved) / float(level.bandwidth) * slow + latency

@@ -69,11 +69,23 @@ class Deployments:
 
     def take(self, chosen: Array) -> Deployments:
         """The deployments chosen by a mask or an index."""
-        arrays = ("decode_replicas", "prefill_replicas", "requests_per_s", "users", "ttft_s", "tpot_s", "transfer_s", "devices")
+        arrays = (
+            "decode_replicas",
+            "prefill_replicas",
+            "requests_per_s",
+            "users",
+            "ttft_s",
+            "tpot_s",
+            "transfer_s",
+            "devices",
+        )
         return Deployments(
-            mode=self.mode, decode=self.decode.take(chosen), prefill=None if self.prefill is None else self.prefill.take(chosen),
-            priced=self.priced, **{name: getattr(self, name)[chosen] for name in arrays},
-        )  # fmt: skip
+            mode=self.mode,
+            decode=self.decode.take(chosen),
+            prefill=None if self.prefill is None else self.prefill.take(chosen),
+            priced=self.priced,
+            **{name: getattr(self, name)[chosen] for name in arrays},
+        )
 
 
 def flatten(space: Space, served: Served, batch: Array, legal: Array) -> Candidates:
@@ -85,20 +97,29 @@ def flatten(space: Space, served: Served, batch: Array, legal: Array) -> Candida
         return np.broadcast_to(value, shape)[rows, columns]
 
     return Candidates(
-        row=rows, batch=pick(batch), ttft_s=pick(served.ttft_s), tpot_s=pick(served.tpot_s),
-        requests_per_s=pick(served.requests_per_s), users=pick(served.users), step_s=pick(served.step_s),
+        row=rows,
+        batch=pick(batch),
+        ttft_s=pick(served.ttft_s),
+        tpot_s=pick(served.tpot_s),
+        requests_per_s=pick(served.requests_per_s),
+        users=pick(served.users),
+        step_s=pick(served.step_s),
         devices=space.table.devices[rows].astype(float),
-    )  # fmt: skip
+    )
 
 
-def decode_candidates(space: Space, pricer: Pricer, workload: Workload, acceptance: float, *, alone: bool) -> Candidates:
+def decode_candidates(
+    space: Space, pricer: Pricer, workload: Workload, acceptance: float, *, alone: bool
+) -> Candidates:
     """Every (layout, batch) that fits, co-located or as a decode pool."""
     batch = BATCHES[None, :]
     batch = batch[:, batch[0] <= max(float(space.most.max(initial=1.0)), 1.0)]
     run = decode_pool if alone else colocated
     served = run(pricer, space.ranks, space.pp, workload, batch, acceptance)
     legal = (batch <= space.most) & np.isfinite(served.tpot_s)
-    return flatten(space, served, batch, np.broadcast_to(legal, np.broadcast_shapes(legal.shape, space.pp.shape)))
+    return flatten(
+        space, served, batch, np.broadcast_to(legal, np.broadcast_shapes(legal.shape, space.pp.shape))
+    )
 
 
 def prefill_candidates(space: Space, pricer: Pricer, workload: Workload, load: float) -> Candidates:
@@ -114,18 +135,28 @@ def prefill_candidates(space: Space, pricer: Pricer, workload: Workload, load: f
     return flatten(space, served, tokens, legal)
 
 
-def colocated_deployments(space: Space, pricer: Pricer, request: PlanRequest, devices: int, acceptance: float) -> Deployments:
+def colocated_deployments(
+    space: Space, pricer: Pricer, request: PlanRequest, devices: int, acceptance: float
+) -> Deployments:
     """Replicas of one layout, as many as the load needs or the system holds."""
     found = decode_candidates(space, pricer, request.workload, acceptance, alone=False)
     room = np.floor(devices / found.devices)
     need = _replicas_needed(found, request.workload, room)
     replicas = np.minimum(need, room)
     return Deployments(
-        mode="colocated", decode=found, prefill=None, decode_replicas=replicas, prefill_replicas=np.zeros(len(found)),
-        requests_per_s=_carried(replicas * found.requests_per_s, request.workload), users=replicas * found.users,
-        ttft_s=found.ttft_s, tpot_s=found.tpot_s, transfer_s=np.zeros(len(found)), devices=replicas * found.devices,
+        mode="colocated",
+        decode=found,
+        prefill=None,
+        decode_replicas=replicas,
+        prefill_replicas=np.zeros(len(found)),
+        requests_per_s=_carried(replicas * found.requests_per_s, request.workload),
+        users=replicas * found.users,
+        ttft_s=found.ttft_s,
+        tpot_s=found.tpot_s,
+        transfer_s=np.zeros(len(found)),
+        devices=replicas * found.devices,
         priced=len(found),
-    )  # fmt: skip
+    )
 
 
 def _replicas_needed(found: Candidates, workload: Workload, room: Array) -> Array:
@@ -137,11 +168,20 @@ def _replicas_needed(found: Candidates, workload: Workload, room: Array) -> Arra
 
 
 def _carried(capacity: Array, workload: Workload) -> Array:
-    return capacity if workload.rate_requests_per_s is None else np.minimum(capacity, workload.rate_requests_per_s)
+    return (
+        capacity
+        if workload.rate_requests_per_s is None
+        else np.minimum(capacity, workload.rate_requests_per_s)
+    )
 
 
 def disaggregated_deployments(
-    prefill: Candidates, decode: Candidates, request: PlanRequest, devices: int, transfer_s: float, load: float
+    prefill: Candidates,
+    decode: Candidates,
+    request: PlanRequest,
+    devices: int,
+    transfer_s: float,
+    load: float,
 ) -> Deployments:
     """Join pools: for each efficient pair, the replica counts that carry most on the available devices."""
     limit = request.limit
@@ -153,7 +193,9 @@ def disaggregated_deployments(
     quick = request.objective == "latency"
     few_p = _by_size(prefill, prefill.ttft_s, devices, 4 if quick else 1)
     few_d = _by_size(decode, decode.tpot_s, devices, 8)
-    p, d = (index.ravel() for index in np.meshgrid(np.arange(len(few_p)), np.arange(len(few_d)), indexing="ij"))
+    p, d = (
+        index.ravel() for index in np.meshgrid(np.arange(len(few_p)), np.arange(len(few_d)), indexing="ij")
+    )
     one_p, one_d = few_p.take(p), few_d.take(d)
     supply = one_p.requests_per_s * load
     room = np.floor((devices - one_p.devices) / one_d.devices)
@@ -184,11 +226,19 @@ def disaggregated_deployments(
     n_d, n_p, rate = decode_n[pair, best], prefill_n[pair, best], carried[pair, best]
     # A starved decode pool runs with fewer sequences; its TPOT only gets better, and is kept as the upper value.
     return Deployments(
-        mode="disaggregated", decode=one_d, prefill=one_p, decode_replicas=n_d, prefill_replicas=n_p, requests_per_s=rate,
-        users=np.minimum(n_d * one_d.users, rate * (request.workload.output_tokens - 1) * one_d.tpot_s + 1), ttft_s=one_p.ttft_s + transfer_s,
-        tpot_s=one_d.tpot_s, transfer_s=np.full(len(pair), transfer_s), devices=used[pair, best],
+        mode="disaggregated",
+        decode=one_d,
+        prefill=one_p,
+        decode_replicas=n_d,
+        prefill_replicas=n_p,
+        requests_per_s=rate,
+        users=np.minimum(n_d * one_d.users, rate * (request.workload.output_tokens - 1) * one_d.tpot_s + 1),
+        ttft_s=one_p.ttft_s + transfer_s,
+        tpot_s=one_d.tpot_s,
+        transfer_s=np.full(len(pair), transfer_s),
+        devices=used[pair, best],
         priced=len(prefill) + len(decode),
-    )  # fmt: skip
+    )
 
 
 def _keep_some(found: Candidates, legal: Array) -> Candidates:
@@ -212,6 +262,10 @@ def _by_size(found: Candidates, latency: Array, devices: int, keep: int) -> Cand
         best = np.maximum.accumulate(rate[start:end])
         front = start + np.flatnonzero(np.concatenate(([True], best[1:] > best[:-1])))
         if len(front) > keep:
-            front = front[np.unique(np.linspace(len(front) - 1, 0, keep).round().astype(int))] if keep > 1 else front[-1:]
+            front = (
+                front[np.unique(np.linspace(len(front) - 1, 0, keep).round().astype(int))]
+                if keep > 1
+                else front[-1:]
+            )
         chosen.append(order[front])
     return found.take(np.concatenate(chosen))

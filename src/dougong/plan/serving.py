@@ -28,13 +28,24 @@ class Shape(Protocol):
     """A workload's lengths, as numbers or columns: what :class:`dougong.workload.Workload` has."""
 
     @property
-    def prompt_tokens(self) -> Number: ...
+    def prompt_tokens(self) -> Number:
+        """Tokens in per request [token]."""
+        ...
+
     @property
-    def output_tokens(self) -> Number: ...
+    def output_tokens(self) -> Number:
+        """Tokens out per request [token]."""
+        ...
+
     @property
-    def computed_prompt_tokens(self) -> Number: ...
+    def computed_prompt_tokens(self) -> Number:
+        """Prompt tokens no prefix cache holds [token]."""
+        ...
+
     @property
-    def mean_decode_context(self) -> Number: ...
+    def mean_decode_context(self) -> Number:
+        """Mean cached tokens while decoding [token]."""
+        ...
 
 
 MAX_LOAD = 0.95
@@ -72,23 +83,35 @@ def prefill_tokens(workload: Shape, tokens: Number) -> Tokens:
     computed = workload.computed_prompt_tokens
     cached = workload.prompt_tokens - computed
     return Tokens(
-        prefill_tokens=tokens, prefill_context=cached + computed / 2 + 0.0 * tokens, prefill_sequences=tokens / computed
+        prefill_tokens=tokens,
+        prefill_context=cached + computed / 2 + 0.0 * tokens,
+        prefill_sequences=tokens / computed,
     )
 
 
-def decode_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float) -> Served:
+def decode_pool(
+    pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float
+) -> Served:
     """Decode only: what a decode pool does after prefill elsewhere."""
     m = tokens_per_step(pricer.draft_tokens, acceptance)
-    step = pricer.step(ranks, pp, decode_tokens(workload, batch, pricer.draft_tokens), decode=True, prefill=False)
+    step = pricer.step(
+        ranks, pp, decode_tokens(workload, batch, pricer.draft_tokens), decode=True, prefill=False
+    )
     tpot = step.total / m
     users = batch * ranks.attn_dp * pp
     return Served(
-        ttft_s=0.0 * tpot, tpot_s=tpot, requests_per_s=users / (np.maximum(workload.output_tokens - 1.0, 1.0) * tpot),
-        users=users, step_s=step.total, decode_step=step,
-    )  # fmt: skip
+        ttft_s=0.0 * tpot,
+        tpot_s=tpot,
+        requests_per_s=users / (np.maximum(workload.output_tokens - 1.0, 1.0) * tpot),
+        users=users,
+        step_s=step.total,
+        decode_step=step,
+    )
 
 
-def prefill_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, tokens: Number, load: float) -> Served:
+def prefill_pool(
+    pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, tokens: Number, load: float
+) -> Served:
     """Prefill only: ``tokens`` prompt tokens per attention group and step, pool kept at ``load``."""
     step = pricer.step(ranks, pp, prefill_tokens(workload, tokens), decode=False, prefill=True)
     computed = workload.computed_prompt_tokens
@@ -98,11 +121,18 @@ def prefill_pool(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, toke
     rate = tokens * ranks.attn_dp / computed * pp / step.total
     ttft = pricer.engine.request_s + service + _queue(load) * steps * step.total / pp
     return Served(
-        ttft_s=ttft, tpot_s=0.0 * ttft, requests_per_s=rate, users=rate * ttft, step_s=step.total, prefill_step=step
+        ttft_s=ttft,
+        tpot_s=0.0 * ttft,
+        requests_per_s=rate,
+        users=rate * ttft,
+        step_s=step.total,
+        prefill_step=step,
     )
 
 
-def colocated(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float) -> Served:
+def colocated(
+    pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float
+) -> Served:
     """Prefill chunks and decode share every replica."""
     m = tokens_per_step(pricer.draft_tokens, acceptance)
     computed = workload.computed_prompt_tokens
@@ -113,10 +143,13 @@ def colocated(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: 
     chunk = np.minimum(computed * arriving, pricer.engine.prefill_step_tokens)
     prompt = prefill_tokens(workload, chunk)
     mixed = Tokens(
-        decode_sequences=decode.decode_sequences, queries=decode.queries, context=decode.context,
-        prefill_tokens=prompt.prefill_tokens, prefill_context=prompt.prefill_context,
+        decode_sequences=decode.decode_sequences,
+        queries=decode.queries,
+        context=decode.context,
+        prefill_tokens=prompt.prefill_tokens,
+        prefill_context=prompt.prefill_context,
         prefill_sequences=prompt.prefill_sequences,
-    )  # fmt: skip
+    )
     plain = pricer.step(ranks, pp, decode, decode=True, prefill=False)
     both = pricer.step(ranks, pp, mixed, decode=True, prefill=True)
     chunks = computed / chunk
@@ -129,9 +162,18 @@ def colocated(pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: 
     )
     tpot = duration / workload.output_tokens
     own = np.maximum(chunks, 1.0) * both.total
-    ttft = pricer.engine.request_s + 0.5 * plain.total + own * (1.0 + _queue(share) * (1.0 - 1.0 / np.maximum(batch, 1.0)))
+    ttft = (
+        pricer.engine.request_s
+        + 0.5 * plain.total
+        + own * (1.0 + _queue(share) * (1.0 - 1.0 / np.maximum(batch, 1.0)))
+    )
     users = batch * ranks.attn_dp * pp
     return Served(
-        ttft_s=ttft, tpot_s=tpot, requests_per_s=users / (ttft + (workload.output_tokens - 1.0) * tpot), users=users,
-        step_s=plain.total, decode_step=plain, prefill_step=both,
-    )  # fmt: skip
+        ttft_s=ttft,
+        tpot_s=tpot,
+        requests_per_s=users / (ttft + (workload.output_tokens - 1.0) * tpot),
+        users=users,
+        step_s=plain.total,
+        decode_step=plain,
+        prefill_step=both,
+    )

@@ -102,7 +102,9 @@ class StepReport:
 
     phase: str  # prefill | decode | mixed
     seconds: float
-    groups: Mapping[str, tuple[float, str]]  # operator group -> (seconds, bound); host overhead is the group "host"
+    groups: Mapping[
+        str, tuple[float, str]
+    ]  # operator group -> (seconds, bound); host overhead is the group "host"
     operators: tuple[OperatorCost, ...]
 
 
