@@ -2,7 +2,8 @@
 
 References
 ----------
-transformers ``models/{glm4_moe,ernie4_5_moe,hunyuan_v1_moe,hy_v3}`` (``modeling_*.py``);
+transformers ``models/{glm4_moe,ernie4_5_moe,hunyuan_v1_moe,hy_v3}`` (``modeling_*.py``); MTP modules: SGLang
+``glm4_moe_nextn.py``, ``hunyuan_v3_nextn.py``;
 Ling: ``modeling_bailing_moe_v2.py`` of inclusionAI/Ling-1T; Pangu Pro MoE: arXiv 2505.21411, table 1, and the
 ``pangu_moe`` model of vllm-ascend 0.9 (biases on every attention projection).
 """
@@ -52,7 +53,8 @@ def read_ernie(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
 def read_hunyuan(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
     """Read Hunyuan-A13B: every layer routes; expert shapes come as one number or one per layer, all equal."""
     frame = Frame.of(text, outer, max_context=32768)
-    text.must_not("cross-layer attention", "use_cla")
+    text.must_not("cross-layer or latent attention", "use_cla", "use_mla")
+    text.asked.update(("cla_share_factor", "attention_head_dim"))
     qk_norm = "head" if text.flag("use_qk_norm", default=True) else ""
     heads = Heads.of(text, frame.hidden, bias=text.flag("attention_bias"), qk_norm=qk_norm)
     heads = replace(heads, out_bias=heads.bias)
@@ -74,16 +76,17 @@ def read_hunyuan(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
 
 
 def read_hy_v3(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
-    """Read Hy3: one dense layer, norms on queries and keys, one shared expert."""
+    """Read Hy3: one dense layer, norms on queries and keys, one shared expert, MTP."""
     frame = Frame.of(text, outer)
     heads = Heads.of(text, frame.hidden, qk_norm="head")
     routed = _routed(text, num=("num_experts",), shared=("num_shared_experts",))
     kinds = text.words("mlp_layer_types", choices=("dense", "sparse"), length=frame.layers)
     first = text.count("first_k_dense_replace", default=1, low=0, high=LAYERS)
     dense_size = text.count("intermediate_size")
+    mtp_num = text.count("num_nextn_predict_layers", default=0, low=0, high=100)
     text.check()
     sparse = [kind == "sparse" for kind in kinds] if kinds else [i >= first for i in range(frame.layers)]
-    return uniform(frame, heads, recipe, routed=routed, sparse=sparse, dense_size=dense_size)
+    return uniform(frame, heads, recipe, routed=routed, sparse=sparse, dense_size=dense_size, mtp_num=mtp_num)
 
 
 def read_bailing(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:

@@ -92,8 +92,8 @@ class Recipe:
 def read_recipe(config: Keys, text: Keys, hf_quant: Keys | None = None) -> Recipe:
     """Read the recipe from ``quantization_config`` (outer or inner) and ModelOpt's separate file."""
     recipe = Recipe(plain=_float(config, text))
-    holder = config if config.has("quantization_config") else text
-    has_own = holder.has("quantization_config")
+    holder = config if config.get("quantization_config") else text
+    has_own = bool(holder.get("quantization_config"))  # an empty object says: not quantised
     if has_own:
         _read_config(holder.section("quantization_config"), recipe)
     if hf_quant is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,6 +63,7 @@ _OTHER_NAMES: Mapping[str, str] = {
     "kimi_k25": "kimi_k2", "kimi_k3": "kimi_linear", "qwen3_vl": "qwen3", "qwen3_vl_moe": "qwen3_moe",
     "qwen3_omni_moe": "qwen3_moe", "bailing_moe_v2": "bailing_moe", "minimax_text_01": "minimax_m1",
     "minimax_m3_vl": "minimax_m3", "step3p7": "step3p5", "deepseek_ref": "deepseek_v4",
+    "hunyuan": "hunyuan_v1_moe",
     "mimo_v2": "mimo_v2_flash",
 }  # fmt: skip
 _TOWERS = ("vision_config", "audio_config", "vision_tower_config")
@@ -201,6 +201,8 @@ def read_json(path: Path) -> Mapping[str, object]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if len(content) > MAX_FILE_BYTES:
         raise InputError(f"{path}: larger than {MAX_FILE_BYTES} bytes; a config.json is a few kilobytes")
+    import json  # not wanted by who reads a record of the catalog
+
     try:
         value: object = json.loads(content.decode("utf-8"))
     except RecursionError:
