@@ -62,9 +62,8 @@ def asks_of(case: Case, model: str) -> list[Ask]:
         return [Ask(question=_prefill(base, case), metrics=metrics)]
     phases = tuple(metric for metric in metrics if metric in _PHASE_METRICS)
     if set(case.layouts) == {"decode"} or (phases == metrics and "prefill" in case.layouts):
-        asks = (
-            [Ask(question=_prefill(base, case), metrics=phases[:1])] if phases[0] == _PHASE_METRICS[0] else []
-        )
+        apart = _PHASE_METRICS[0] in phases
+        asks = [Ask(question=_prefill(base, case), metrics=_PHASE_METRICS[:1])] if apart else []
         rest = tuple(metric for metric in metrics if metric != _PHASE_METRICS[0])
         return asks + _ladder(_decode(base, case), rest, case)
     whole = _whole(base, case)
