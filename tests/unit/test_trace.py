@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shared_data import shared_data
 
 from dougong.errors import InputError
 from dougong.workload import read_trace, trace
+from shared_data import shared_data
 
 OURS = [
     {"arrival_s": 10.0, "prompt_tokens": 100, "output_tokens": 10},

@@ -39,8 +39,8 @@ def draw_plan(plan: Plan, *, explain: bool = False) -> RenderableType:
     parts.append(why_section(plan.explanation))
     if plan.refusals:
         parts.append(refusals_section(plan.refusals))
-    if plan.notes:
-        parts.append(notes_section(plan.notes))
+    if notes := [note for note in plan.notes if note != plan.precision_note]:
+        parts.append(notes_section(notes))
     parts += [sources_section(plan.figures), _seal(plan.edition, plan.fingerprint)]
     return Group(*parts)
 

@@ -53,7 +53,7 @@ def _figures(figures: Sequence[Figure]) -> RenderableType:
         [figure for _, figure in sorted(distinct.items())],
         ("figure", "word", lambda figure: f"  {figure.record} {figure.key}"),
         ("printed", "words", printed_words),
-        ("place", "note", lambda figure: figure.at),
+        ("place", "words", lambda figure: figure.at),
         ("grade", "word", lambda figure: figure.grade),
         header=False,
     )

@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from dougong.plan.types import Memory, OperatorCost, Option, Pool, StepReport
-from dougong.report.numbers import compact, exact, percent, quantity
-from dougong.report.parts import bar, lines, listing, pairs, section
+from dougong.report.numbers import UNKNOWN, compact, exact, percent, quantity
+from dougong.report.parts import bar, listing, pairs, section
 
 MEMORY_WIDTH = 50
 MEMORY_PARTS = (
@@ -55,7 +55,7 @@ def _memory_bar(memory: Memory) -> Text:
 def _memory_legend(memory: Memory) -> Text:
     legend = Text()
     for attribute, name, glyph, style in MEMORY_PARTS:
-        legend.append(glyph, style=style).append(f" {name} {quantity(getattr(memory, attribute), 'byte')}   ")
+        legend.append(glyph, style=style).append(f" {name} {quantity(getattr(memory, attribute), 'byte')}  ")
     return legend
 
 
@@ -85,7 +85,11 @@ def _groups(step: StepReport) -> RenderableType:
     return listing(
         ordered,
         ("group", "word", lambda item: item[0].replace("_", " ")),
-        ("", "word", lambda item: bar(item[1][0] / longest, style=BOUND_STYLES.get(item[1][1], ""))),
+        (
+            "",
+            "word",
+            lambda item: bar(max(item[1][0], 0.0) / longest, style=BOUND_STYLES.get(item[1][1], "")),
+        ),
         ("time", "number", lambda item: quantity(item[1][0], "s")),
         ("share", "number", lambda item: percent(item[1][0] / whole)),
         ("bound", "word", lambda item: bound_words(item[1][1])),
@@ -93,19 +97,24 @@ def _groups(step: StepReport) -> RenderableType:
 
 
 def operator_section(option: Option) -> RenderableType:
-    """Every operator of every step, then the formulas they are priced with."""
+    """Every operator of every step, and the shapes and formulas they are priced with."""
     parts: list[RenderableType] = []
-    formulas: dict[str, list[str]] = {}
     for pool in option.pools:
         for step in pool.steps:
             parts += [_step_title(pool, step), _operators(step.operators), Text("")]
-            for operator in step.operators:
-                users = formulas.setdefault(operator.formula, [])
-                if operator.name not in users:
-                    users.append(operator.name)
-    named = [f"{', '.join(users)}: {formula}" for formula, users in formulas.items() if formula]
-    formula_list = [Text("formulas", style="dim"), lines(named)] if named else []
-    return section("Operators", *parts, *formula_list, aside="of one step on one device, all layers together")
+            parts += [_formulas(step.operators), Text("")]
+    return section("Operators", *parts[:-1], aside="of one step on one device, all layers together")
+
+
+def _formulas(operators: Sequence[OperatorCost]) -> RenderableType:
+    users: dict[str, list[str]] = {}
+    for operator in operators:
+        users.setdefault(operator.formula, []).append(operator.name)
+    return pairs((", ".join(dict.fromkeys(names)), formula) for formula, names in users.items() if formula)
+
+
+def _achieved(fraction: float) -> str:
+    return percent(fraction) if fraction else UNKNOWN
 
 
 def _operators(operators: Sequence[OperatorCost]) -> RenderableType:
@@ -120,6 +129,6 @@ def _operators(operators: Sequence[OperatorCost]) -> RenderableType:
         ("bytes", "spare", lambda item: quantity(item.bytes, "byte")),
         ("message", "spare", lambda item: quantity(item.message_bytes, "byte")),
         ("dtype", "word", lambda item: item.dtype),
-        ("of peak", "number", lambda item: percent(item.compute_frac)),
-        ("of bandwidth", "number", lambda item: percent(item.memory_frac)),
+        ("of peak", "number", lambda item: _achieved(item.compute_frac)),
+        ("of bandwidth", "number", lambda item: _achieved(item.memory_frac)),
     )

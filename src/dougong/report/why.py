@@ -11,6 +11,9 @@ from dougong.plan.types import Explanation, Refusal
 from dougong.report.numbers import compact, exact, percent, plural
 from dougong.report.parts import lines, listing, pairs, section
 
+FAMILIES = 6
+"""Families of layouts that are told; the rest stand in the JSON."""
+
 
 def why_section(explanation: Explanation) -> RenderableType:
     """The binding constraint, what ten percent more would buy, and the families that lost."""
@@ -30,10 +33,10 @@ def why_section(explanation: Explanation) -> RenderableType:
         parts += [Text(""), gains]
     if explanation.families:
         families = listing(
-            explanation.families,
+            explanation.families[:FAMILIES],
             ("family", "words", lambda item: item.name),
-            ("best tokens/s per chip", "number", lambda item: compact(item.best_tokens_per_s_per_chip)),
-            ("", "note", lambda item: item.verdict),
+            ("tokens/s per chip", "number", lambda item: compact(item.best_tokens_per_s_per_chip)),
+            ("", "words", lambda item: item.verdict),
         )
         parts += [Text(""), families]
     return section("Why", *parts)
@@ -48,15 +51,16 @@ def refusals_section(refusals: Sequence[Refusal], title: str = "Turned away") ->
     table = listing(
         sorted(refusals, key=lambda refusal: (-refusal.count, refusal.reason)),
         ("candidates", "number", lambda item: exact(item.count)),
-        ("reason", "note", lambda item: item.reason),
-        (
-            "for instance",
-            "words",
-            lambda item: f"{item.example}: {item.detail}" if item.example else item.detail,
-        ),
+        ("reason", "word", lambda item: item.reason),
+        ("for instance", "words", _instance),
         ("what would help", "words", lambda item: item.remedy),
     )
     return section(title, table)
+
+
+def _instance(refusal: Refusal) -> str:
+    told = not refusal.example or refusal.example in refusal.detail
+    return refusal.detail if told else f"{refusal.example}: {refusal.detail}"
 
 
 def notes_section(notes: Sequence[str]) -> RenderableType:

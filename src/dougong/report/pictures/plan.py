@@ -13,6 +13,7 @@ from dougong.report.steps import MEMORY_PARTS
 
 MODES = ("disaggregated", "colocated")
 _ROOM_FOR_WORDS = 0.07
+_GROUPS = 7  # as many as there are colours to tell apart
 
 
 def plan_picture(plan: Plan, path: Path) -> None:
@@ -41,33 +42,35 @@ def _front(axes: Axes, plan: Plan) -> None:
 
 
 def _time(axes: Axes, winner: Option) -> None:
-    steps = [(pool, step) for pool in winner.pools for step in pool.steps]
-    groups = list(dict.fromkeys(group for _, step in steps for group in step.groups))
-    names = [f"{step.phase}\n{quantity(step.seconds, 's')}" for _, step in steps]
-    for index, group in enumerate(groups):
-        shares = [step.groups.get(group, (0.0, ""))[0] / (step.seconds or 1.0) for _, step in steps]
-        starts = [
-            sum(step.groups.get(before, (0.0, ""))[0] for before in groups[:index]) / (step.seconds or 1.0)
-            for _, step in steps
-        ]
-        colour = colour_of(index)
-        axes.barh(names, shares, left=starts, color=colour, label=group.replace("_", " "), height=0.55)
-        for row, (share, start) in enumerate(zip(shares, starts, strict=True)):
-            if share >= _ROOM_FOR_WORDS:
-                axes.text(
-                    start + share / 2,
-                    row,
-                    percent(share),
-                    ha="center",
-                    va="center",
-                    color="white",
-                    fontsize=9,
-                )
-    axes.set_title("Time of a step, by operator group")
+    steps = [step for pool in winner.pools for step in pool.steps]
+    # What overlap hides is a negative group; bars show the work, hidden or not.
+    spent = [{group: max(seconds, 0.0) for group, (seconds, _) in step.groups.items()} for step in steps]
+    shares = [{group: value / (sum(work.values()) or 1.0) for group, value in work.items()} for work in spent]
+    names = [f"{step.phase}\n{quantity(step.seconds, 's')}" for step in steps]
+    starts = [0.0] * len(steps)
+    for index, group in enumerate(_largest(shares)):
+        widths = [share.get(group, 0.0) for share in shares]
+        axes.barh(
+            names, widths, left=starts, color=colour_of(index), label=group.replace("_", " "), height=0.55
+        )
+        for row, (width, start) in enumerate(zip(widths, starts, strict=True)):
+            if width >= _ROOM_FOR_WORDS:
+                words = percent(width)
+                axes.text(start + width / 2, row, words, ha="center", va="center", color="white", fontsize=9)
+        starts = [start + width for start, width in zip(starts, widths, strict=True)]
+    axes.barh(
+        names, [1.0 - start for start in starts], left=starts, color=PALE, label="the rest", height=0.55
+    )
+    axes.set_title("Work of a step, by operator group")
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axes.invert_yaxis()
-    axes.legend(ncols=3, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.13), columnspacing=1.2)
+    axes.legend(ncols=4, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.13), columnspacing=1.2)
+
+
+def _largest(shares: list[dict[str, float]]) -> list[str]:
+    largest = {group: max(share.get(group, 0.0) for share in shares) for share in shares for group in share}
+    return sorted(largest, key=lambda group: -largest[group])[:_GROUPS]
 
 
 def _memory(axes: Axes, winner: Option) -> None:
