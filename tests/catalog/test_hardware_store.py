@@ -145,13 +145,16 @@ def test_all_faults_of_all_files_of_the_user_are_raised_at_once(folder: Path) ->
     (folder / "chips/acme/acme-x1.toml").write_text(CHIP.replace('per = "die", ', ""))
     (folder / "systems/acme-pod.toml").write_text(SYSTEM.replace("acme-x1", "acme-x9"))
     (folder / "systems/broken.toml").write_text("id = ")
+    (folder / "models").mkdir()
+    (folder / "models/broken-model.toml").write_text("id = ")
     with pytest.raises(CatalogError) as caught:
         Catalog.open([folder])
     text = "\n".join(caught.value.faults)
     assert "acme-x1.toml: compute.bf16.dense.per: is missing" in text
     assert "acme-pod.toml: chip: no chip is called 'acme-x9' (did you mean 'acme-x1'?)" in text
     assert "broken.toml: not TOML" in text
-    assert len(caught.value.faults) == 3
+    assert "broken-model.toml: not TOML" in text
+    assert len(caught.value.faults) == 4
 
 
 def test_two_records_may_not_share_an_alias(folder: Path) -> None:

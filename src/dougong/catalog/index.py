@@ -25,10 +25,10 @@ def walk(folder: Path) -> Iterator[Path]:
     """Record files of a folder and of its vendor folders, in a stable order."""
     if folder.is_dir():
         for entry in sorted(folder.iterdir()):
-            if entry.suffix == ".toml":
+            if entry.suffix == ".toml" and entry.is_file():
                 yield entry
             elif entry.is_dir():
-                yield from sorted(entry.glob("*.toml"))
+                yield from sorted(path for path in entry.glob("*.toml") if path.is_file())
 
 
 def aliases(files: Mapping[str, Path]) -> Iterator[tuple[str, str]]:

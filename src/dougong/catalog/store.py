@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from dougong.catalog.adhoc import from_chip, from_systems
 from dougong.catalog.files import MAX_BYTES, Table, near, parse_toml_bytes
 from dougong.catalog.hardware import Chip, Price, System
 from dougong.catalog.hardware_files import read_chip, read_prices, read_source, read_system
+from dougong.catalog.index import aliases, record_files, walk
 from dougong.errors import CatalogError, InputError, UnknownId
 from dougong.facts import Source
 
@@ -28,7 +28,6 @@ FOLDERS: Mapping[str, str] = {
     "chip": "chips", "system": "systems", "model": "models", "price": "prices", "source": "sources",
 }  # fmt: skip
 MAX_CHIPS = 1_000_000
-_ALIASES = re.compile(rb"^aliases\s*=\s*\[[^\]]*\]", re.MULTILINE)
 _TIMES = re.compile(r"\s*([+-]?\d[\d,_.]*)\s*[x×*]\s*(\S.*?)\s*", re.IGNORECASE)
 
 
@@ -88,10 +87,10 @@ class Catalog:
         word = wanted.strip().lower()
         if word in files:
             return word
-        aliases = self._owners(kind)
-        if word in aliases:
-            return aliases[word][-1]
-        raise UnknownId(kind, wanted.strip(), {*files, *aliases})
+        owners = self._owners(kind)
+        if word in owners:
+            return owners[word][-1]
+        raise UnknownId(kind, wanted.strip(), {*files, *owners})
 
     def chip(self, name: str) -> Chip:
         """The chip of this id or alias."""
@@ -144,7 +143,7 @@ class Catalog:
         needle = f'"{subject}"'.encode()
         found: list[Price] = []
         for list_id, path in sorted(self._files("price").items()):
-            if needle in path.read_bytes():
+            if path.stat().st_size <= MAX_BYTES and needle in path.read_bytes():
                 found += [price for price in self.price_list(list_id) if price.subject == subject]
         return tuple(found)
 
@@ -152,10 +151,16 @@ class Catalog:
         """The model of this id, alias or path of a ``config.json``."""
         from dougong.catalog.model_store import load_model  # its reader is not wanted by who lists chips
 
-        return load_model(name, self.roots)
+        model = load_model(name, self.roots)
+        given = Path(name).expanduser()
+        given = given / "config.json" if given.is_dir() else given
+        path = given if given.is_file() else self._files("model").get(model.id)
+        if path is not None:
+            self._digests[f"model/{model.id}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return model
 
     def check(self, only: Sequence[Path] | None = None) -> None:
-        """Read every hardware file (of the folders ``only``) and raise all their faults at once."""
+        """Read every file (of the folders ``only``) and raise all their faults at once."""
         faults: list[str] = []
         for kind in ("source", "chip", "system", "price"):
             for record_id, path in self._files(kind).items():
@@ -168,29 +173,32 @@ class Catalog:
                         record_id
                     }
                     faults += [f"{path}: aliases: {alias!r} also names {other!r}" for other in sorted(others)]
+        faults += self._model_faults(only)
         if faults:
             raise CatalogError(list(dict.fromkeys(faults)))
+
+    def _model_faults(self, only: Sequence[Path] | None) -> list[str]:
+        if only is not None and not any((folder / FOLDERS["model"]).is_dir() for folder in only):
+            return []
+        from dougong.catalog.model_store import check_models
+
+        return check_models(self.roots, only)
 
     def _owners(self, kind: str) -> Mapping[str, list[str]]:
         """Alias -> ids that claim it; a replaced file still lends its aliases to its id."""
         if kind not in self._aliases:
             owners: dict[str, list[str]] = {}
             for root in reversed(self.roots):
-                for path in _walk(root / FOLDERS[kind]):
-                    for alias in _aliases(path):
-                        ids = owners.setdefault(alias, [])
-                        if path.stem.lower() not in ids:
-                            ids.append(path.stem.lower())
+                files = {path.stem.lower(): path for path in walk(root / FOLDERS[kind])}
+                for alias, record_id in aliases(files):
+                    ids = owners.setdefault(alias, [])
+                    ids += [] if record_id in ids else [record_id]
             self._aliases[kind] = owners
         return self._aliases[kind]
 
     def _files(self, kind: str) -> Mapping[str, Path]:
         if kind not in self._paths:
-            found: dict[str, Path] = {}
-            for root in reversed(self.roots):
-                for path in _walk(root / FOLDERS[kind]):
-                    found[path.stem.lower()] = path
-            self._paths[kind] = found
+            self._paths[kind] = record_files(self.roots, FOLDERS[kind])
         return self._paths[kind]
 
     def _read(
@@ -238,29 +246,6 @@ class Catalog:
             return None
         chip = self._read("chip", chip_id, table.faults)
         return chip if isinstance(chip, Chip) else None
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Record files of a folder and of its vendor folders, in a stable order."""
-    if folder.is_dir():
-        for entry in sorted(folder.iterdir()):
-            if entry.suffix == ".toml":
-                yield entry
-            elif entry.is_dir():
-                yield from sorted(entry.glob("*.toml"))
-
-
-def _aliases(path: Path) -> Iterator[str]:
-    """Aliases in one file, found by a scan of its text: far cheaper than parsing every file."""
-    with path.open("rb") as stream:
-        match = _ALIASES.search(stream.read(MAX_BYTES))
-    if match is None:
-        return
-    try:
-        listed: list[object] = tomllib.loads(match.group().decode("utf-8"))["aliases"]
-    except ValueError:  # the file is faulty; reading it will say how
-        return
-    yield from (alias.strip().lower() for alias in listed if isinstance(alias, str))
 
 
 def _count(text: str, words: str) -> int:
