@@ -29,7 +29,7 @@ format: $(VENV)/.dev  ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev  ## time ourselves: start-up, plans per second
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/plan_speed.py
 
 docs: $(VENV)/.dev  ## write the reference pages, the README's example and the guides' outputs anew
 	$(BIN)/python docs/refresh.py

@@ -1,0 +1,23 @@
+"""Examples in docstrings give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import dougong
+
+MODULES = [
+    info.name
+    for info in pkgutil.walk_packages(dougong.__path__, "dougong.")
+    if not info.name.endswith("__main__") and ".report.pictures" not in info.name
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
