@@ -22,7 +22,7 @@ class Shelf:
         return tiny_system(tiny_chip(), chips=int(name.split("x ")[0]) if "x " in name else 384, node=8)
 
     def model(self, name):
-        if name.endswith("-nvfp4"):
+        if name.endswith(("-nvfp4", "-fp8")):
             raise UnknownId("model", name, ())
         return moe_model() if "moe" in name or "deepseek" in name else dense_model()
 

@@ -108,7 +108,8 @@ def _refusals(outcomes: Sequence[Outcome]) -> str:
     reasons: dict[str, set[str]] = {}
     for outcome in outcomes:
         if outcome.refused is not None:
-            reasons.setdefault(outcome.refused, set()).add(outcome.id)
+            line = outcome.refused.splitlines()[0].replace("|", "\\|")
+            reasons.setdefault(line, set()).add(outcome.id)
     lines = ["| reason | cases | ids |", "|---|---|---|"]
     for reason, ids in sorted(reasons.items(), key=lambda pair: (-len(pair[1]), pair[0])):
         listed = ", ".join(sorted(ids)[:12]) + (", …" if len(ids) > 12 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from dougong.catalog.models import Model
 from dougong.catalog.store import Catalog
 from dougong.cost.machine import machine_of
 from dougong.cost.precision import Recipe
-from dougong.errors import InputError
+from dougong.errors import CatalogError, InputError, UnknownId
 from dougong.plan.evaluate import Answer, Question, evaluate, prepare
 from dougong.plan.types import Interval
 
@@ -192,6 +193,8 @@ class PlanPredictor:
                 models[found.id] = found
                 asks += [(case, ask) for ask in asks_of(case, found.id)]
                 self.answers[case.id] = {}
+            except CatalogError:
+                raise  # a broken record is no refusal
             except InputError as error:
                 self.answers[case.id] = error.message
         self._answer(asks, models, systems)
@@ -208,21 +211,33 @@ class PlanPredictor:
 
     def _model(self, case: Case) -> tuple[Model, Case]:
         """The model, in a published checkpoint of the precision where the catalog has one."""
-        if case.precision.experts == "nvfp4":
+        words = {case.precision.experts, case.precision.activations}
+        native = replace(case, precision=Precision(kv=case.precision.kv))
+        model = self.catalog.model(case.model)
+        if words == {"fp8_e4m3"} and model.activation_dtype == "fp8_e4m3":
+            return model, native
+        kind = {"nvfp4": "nvfp4", "fp8_e4m3": "fp8"}.get(case.precision.experts or "")
+        if kind is None or case.precision.experts != case.precision.activations:
+            return model, case
+        # A dated revision is quantised as its family is.
+        for name in (f"{model.id}-{kind}", f"{re.sub(r'-[0-9]{4}$', '', model.id)}-{kind}"):
             try:
-                derived = self.catalog.model(f"{case.model}-nvfp4")
-            except InputError:
-                pass
-            else:
-                return derived, replace(case, precision=Precision(kv=case.precision.kv))
-        return self.catalog.model(case.model), case
+                return self.catalog.model(name), native
+            except UnknownId:
+                continue
+        return model, case
 
     def _answer(
         self, asks: Sequence[tuple[Case, Ask]], models: Mapping[str, Model], systems: Mapping[str, System]
     ) -> None:
         good: list[tuple[Case, Ask]] = []
+        faults: dict[tuple[str, str, str, str | None], str | None] = {}
         for case, ask in asks:
-            fault = _unaskable(ask.question, models, systems)
+            question = ask.question
+            key = (question.model, question.system, str(question.precision), question.kv_dtype)
+            if key not in faults:
+                faults[key] = _unaskable(question, models, systems)
+            fault = faults[key]
             if fault is None:
                 good.append((case, ask))
             else:
