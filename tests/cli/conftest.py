@@ -39,6 +39,11 @@ class Said:
         return json.loads(self.out)
 
 
+@pytest.fixture(autouse=True)
+def width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     path = tmp_path / "small" / "config.json"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dougong.catalog.store import Catalog
+from dougong.facts import Unknown
 
 QUESTION = ("--prompt", "1024", "--output", "256")
 ON = ("--on", "hgx-h100")
@@ -146,7 +147,7 @@ def test_catalog_lists_shows_and_compares(run: Run) -> None:
     assert "huawei-910c" in chips.out
     assert "nvidia" not in chips.out
     shown = run("catalog", "show", "huawei-910c")
-    for wanted in ("as printed", "rival", "unknown", "Sources", "cm384-paper"):
+    for wanted in ("as printed", "rival", "Sources", "cm384-paper"):
         assert wanted in shown.out
     record = run("catalog", "show", "910c", "--json").json["record"]
     assert record["id"] == "huawei-910c"
@@ -155,6 +156,17 @@ def test_catalog_lists_shows_and_compares(run: Run) -> None:
     bandwidth = next(figure for figure in difference["figures"] if figure["key"] == "memory.bandwidth")
     assert bandwidth["ratio"] == pytest.approx(bandwidth["right"]["value"] / bandwidth["left"]["value"])
     assert run("catalog", "diff", "huawei-910c", "huawei-910c").out.strip().endswith("no difference")
+
+
+def test_a_hole_is_shown_with_its_reason(run: Run) -> None:
+    store = Catalog.open()
+    holes = ((name, value) for name in store.ids("chip") for _, value in store.chip(name).figures())
+    name, hole = next((name, value) for name, value in holes if isinstance(value, Unknown))
+    row = next(
+        line for line in run("catalog", "show", name).out.splitlines() if line.startswith(f"  {hole.key}")
+    )
+    assert "unknown" in row
+    assert hole.reason.split()[0] in row
 
 
 @pytest.mark.parametrize("kind", ["chips", "systems", "models", "prices", "sources"])

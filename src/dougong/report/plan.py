@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -80,7 +81,8 @@ def infeasible_sentence(answer: Infeasible) -> str:
     systems = " or ".join(answer.request.systems)
     first = max(answer.refusals, key=lambda refusal: refusal.count, default=None)
     because = f": {first.detail}" if first else ""
-    return f"No: {answer.request.model} cannot be served on {systems} as asked{because}."
+    model = "/".join(PurePath(answer.request.model).parts[-2:])  # an id, or the end of a path
+    return f"No: {model} cannot be served on {systems} as asked{because}."
 
 
 def asked(request: PlanRequest) -> str:
