@@ -31,6 +31,8 @@ class EngineClass:
     ----------
     step_s
         Host work per step that is not hidden: scheduling, launching, sampling [s].
+    prefill_s
+        Host work of a step with prompt tokens, which captured graphs do not cover, beyond ``step_s`` [s].
     layer_s
         Gaps between the kernels of one layer [s].
     sequence_s
@@ -57,6 +59,7 @@ class EngineClass:
     title: str
     examples: str
     step_s: float
+    prefill_s: float
     layer_s: float
     sequence_s: float
     request_s: float

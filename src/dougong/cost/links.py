@@ -39,9 +39,13 @@ def _at_level(
     operator: Collective, level: Level, inner: Number, reach: Number, p: Parameters, slowdown: float
 ) -> Number:
     outside = level.scale_out
+    # In a mesh of n chips a group of g reaches its peers over g - 1 of its n - 1 links. Outer levels are lattices
+    # of such meshes; what their figure counts is already what one chip has towards them.
+    idle = 1.0 - (reach - 1.0) / np.maximum(level.size / operator.stride - 1.0, 1.0)
+    used = 1.0 - level.mesh * (inner <= level.devices_per_chip) * idle
     default = p.link_latency_scale_up_s + outside * (p.link_latency_scale_out_s - p.link_latency_scale_up_s)
     link = {
-        "link_bytes_per_s": level.bandwidth / slowdown,
+        "link_bytes_per_s": level.bandwidth * np.maximum(used, 1e-9) / slowdown,
         "latency_s": np.where(np.isnan(level.latency), default, level.latency),
         "efficiency": p.link_efficiency_scale_up
         + outside * (p.link_efficiency_scale_out - p.link_efficiency_scale_up),

@@ -30,12 +30,16 @@ class Level:
         Of a small message [s]; NaN where the catalog has none (a class default applies).
     scale_out
         1 for a message fabric, 0 for load/store links [1].
+    mesh
+        1 where each pair of chips has a link of its own: a group of few then has few of the links [1].
     """
 
     size: Number
     bandwidth: Number
     latency: Number
     scale_out: Number
+    mesh: Number = 0.0
+    devices_per_chip: Number = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +92,6 @@ def machine_of(system: System) -> Machine:
     capacity, bandwidth = need(chip.memory_capacity), need(chip.memory_bandwidth)
     levels: list[Level] = []
     unknown: dict[int, Unknown] = {}
-    inner = chip.links.get("die_to_die", {}).get("bandwidth")
-    if devices > 1 and isinstance(inner, Figure):
-        figures.append(inner)
-        levels.append(Level(size=devices, bandwidth=float(inner) / devices, latency=math.nan, scale_out=0.0))
     for domain in system.domains:
         size = domain.size * devices
         if size <= 1:
@@ -106,7 +106,14 @@ def machine_of(system: System) -> Machine:
             figures.append(domain.latency)
         latency = float(domain.latency) if isinstance(domain.latency, Figure) else math.nan
         levels.append(
-            Level(size=size, bandwidth=width, latency=latency, scale_out=float(domain.plane == "scale_out"))
+            Level(
+                size=size,
+                bandwidth=width,
+                latency=latency,
+                scale_out=float(domain.plane == "scale_out"),
+                mesh=float(domain.topology == "mesh"),
+                devices_per_chip=devices,
+            )
         )
     if not levels:
         levels.append(Level(size=devices, bandwidth=math.inf, latency=0.0, scale_out=0.0))
@@ -150,6 +157,8 @@ def stack(machines: Sequence[Machine], index: Array) -> Machine:
                 bandwidth=column([levels[i].bandwidth for levels in padded]),
                 latency=column([levels[i].latency for levels in padded]),
                 scale_out=column([levels[i].scale_out for levels in padded]),
+                mesh=column([levels[i].mesh for levels in padded]),
+                devices_per_chip=column([machine.devices_per_chip for machine in machines]),
             )
             for i in range(depth)
         ),

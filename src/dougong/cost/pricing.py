@@ -15,13 +15,13 @@ def seconds(operator: Operator, machine: Machine, p: Parameters, engine: EngineC
     if isinstance(operator, Collective):
         return collective_seconds(operator, machine, p, engine.link_slowdown)
     # Slowdowns stretch the work, not the chip: efficiencies were fitted on the chip's own balance.
-    flop = operator.flop * engine.compute_slowdown
-    rates = {"peak_flop_per_s": machine.peak(operator.dtype), "bandwidth_bytes_per_s": machine.bandwidth}
     io_bytes = operator.io_bytes * engine.memory_slowdown
     if operator.kind == "elementwise":
         return forms.elementwise_s(
             p, bytes_=io_bytes, bandwidth_bytes_per_s=machine.bandwidth, kernels=operator.groups
         )
+    flop = operator.flop * engine.compute_slowdown
+    rates = {"peak_flop_per_s": machine.peak(operator.dtype), "bandwidth_bytes_per_s": machine.bandwidth}
     if operator.kind in ("decode_attention", "linear_attention"):
         # A state update reads and writes its state as a cache is read: once per sequence.
         return forms.decode_attention_s(

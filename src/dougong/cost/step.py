@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,22 +31,39 @@ Array = Any
 _PLACE = {"attn_dp": 1.0, "tp": 2.0**15, "cp": 2.0**25, "expert_tp": 2.0**35}
 
 
+DRAFT_STEP_FRAC = 0.3
+"""Host work of one drafted token over that of a step: sampling and input preparation, no scheduling (estimate)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSeconds:
     """Where the time of one step goes [s]; all pipeline stages together.
 
-    ``exchange`` is the part of dispatch and combine that is not hidden.
+    ``exchange`` is the part of dispatch and combine that is not hidden, ``bubble`` what stages wait for the fullest.
     """
 
     compute: Number
     reduce: Number
     exchange: Number
     host: Number
+    bubble: Number = 0.0
 
     @property
     def total(self) -> Number:
         """Seconds of the step through all pipeline stages [s]."""
-        return self.compute + self.reduce + self.exchange + self.host
+        return self.compute + self.reduce + self.exchange + self.host + self.bubble
+
+
+class Spent(NamedTuple):
+    """Seconds by what the time is spent on [s]."""
+
+    compute: Number = 0.0
+    reduce: Number = 0.0  # reductions and gathers
+    exchange: Number = 0.0  # dispatch and combine
+
+    def plus(self, other: Spent, times: float = 1.0) -> Spent:
+        """These seconds and ``times`` the other."""
+        return Spent(*(mine + theirs * times for mine, theirs in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +74,7 @@ class Pricer:
     machine: Machine
     parameters: Parameters
     engine: EngineClass
-    imbalance: float | None = None
+    imbalance: float | None = None  # of expert load; None: the engine class's own
     draft_tokens: int = 0
 
     def step(self, ranks: Ranks, pp: Number, tokens: Tokens, *, decode: bool, prefill: bool) -> StepSeconds:
@@ -79,39 +96,40 @@ class Pricer:
         StepSeconds
             Arrays that broadcast to ``[L, B]``.
         """
-        model, dtypes = self.precise.model, self.precise.dtypes
-        imbalance = self.engine.imbalance if self.imbalance is None else self.imbalance
-        flags = {"decode": decode, "prefill": prefill}
-        parts: list[tuple[Number, Number, Number]] = []
-        layers = [(layer, 1.0) for layer in model.layers]
-        if decode and self.draft_tokens and model.mtp_layers:
-            # Each drafted token is one pass of the MTP module over the same sequences, one query each.
-            layers += [(layer, float(self.draft_tokens)) for layer in model.mtp_layers]
-        for layer, times in layers:
-            work = (
-                tokens
-                if times == 1.0 and layer in model.layers
-                else replace(tokens, queries=1.0, prefill_tokens=0.0)
-            )
-            parts.append(self._attention(layer, times, work, ranks, flags, model.hidden_size, dtypes))
-            parts.append(self._ffn(layer, times, work, ranks, flags, imbalance))
-        parts.append(self._head(tokens, ranks))
-        compute = _total(part[0] for part in parts)
-        reduce = _total(part[1] for part in parts)
-        exchange = _total(part[2] for part in parts)
-        if np.any(np.asarray(pp) > 1):
-            reduce = reduce + (pp - 1.0) * self._hop(tokens, ranks)
-        hidden = self.engine.overlap_frac * np.minimum(compute, exchange)
-        host = (
-            self.engine.step_s * (1.0 + (0.3 * self.draft_tokens if decode else 0.0))
-            + self.engine.layer_s * model.num_layers
-            + self.engine.sequence_s
-            * tokens.decode_sequences  # each attention group has a scheduler of its own
+        model, engine = self.precise.model, self.engine
+        layers = Spent()
+        for layer in model.layers:
+            layers = layers.plus(self._layer(layer, tokens, ranks, decode=decode, prefill=prefill))
+        ends = self._head(tokens, ranks)
+        if decode and self.draft_tokens:
+            # Each drafted token is one pass of the draft module over the same sequences, one query each.
+            draft = Tokens(decode_sequences=tokens.decode_sequences, context=tokens.context)
+            for layer in model.mtp_layers:
+                one = self._layer(layer, draft, ranks, decode=True, prefill=False)
+                ends = ends.plus(one, float(self.draft_tokens))
+        hidden = engine.overlap_frac * np.minimum(layers.compute, layers.exchange)
+        drafting = DRAFT_STEP_FRAC * self.draft_tokens if decode else 0.0
+        # Each attention group has a scheduler of its own.
+        scheduling = engine.step_s * (1.0 + drafting) + engine.sequence_s * tokens.decode_sequences
+        scheduling = scheduling + (engine.prefill_s if prefill else 0.0)
+        gaps = engine.layer_s * model.num_layers
+        hop = self._hop(tokens, ranks) * (pp > 1.0) if np.any(np.asarray(pp) > 1) else 0.0
+        spent = layers.plus(ends)
+        busy = spent.compute + spent.reduce + spent.exchange - hidden + gaps + pp * (scheduling + hop)
+        # Stages take turns: all wait for the fullest, which has the most layers and both ends of the model.
+        fullest = np.ceil(model.num_layers / pp) / model.num_layers
+        body = layers.compute + layers.reduce + layers.exchange - hidden + gaps
+        stage = body * fullest + ends.compute + ends.reduce + ends.exchange + scheduling + hop
+        return StepSeconds(
+            compute=spent.compute,
+            reduce=spent.reduce + pp * hop,
+            exchange=spent.exchange - hidden,
+            host=gaps + pp * scheduling,
+            bubble=np.maximum(pp * stage - busy, 0.0) * (pp > 1.0),
         )
-        return StepSeconds(compute=compute, reduce=reduce, exchange=exchange - hidden, host=host)
 
-    def price(self, operators: Iterable[Operator]) -> tuple[Number, Number, Number]:
-        """Seconds of compute, of reductions and gathers, and of the expert exchange [s]."""
+    def price(self, operators: Iterable[Operator]) -> Spent:
+        """Seconds of operators, all layers together [s]."""
         parameters = self.engine.in_graph(self.parameters)
         compute: Number = 0.0
         reduce: Number = 0.0
@@ -124,103 +142,77 @@ class Pricer:
                 exchange = exchange + spent
             else:
                 reduce = reduce + spent
-        return compute, reduce, exchange
+        return Spent(compute, reduce, exchange)
 
-    def _attention(
-        self, layer: Layer, times: float, tokens: Tokens, ranks: Ranks, flags: Any, hidden: int, dtypes: Any
-    ) -> Any:
-        def run(ranks: Ranks, tokens: Tokens, machine: Machine) -> Any:
-            operators = lower_attention(layer, tokens, ranks, dtypes, hidden, **flags)
+    def expert_load(self, ranks: Ranks) -> Number:
+        """Mean load of the busiest expert device over that of all [1].
+
+        Where each device holds a slice of every expert there is nothing to be uneven about.
+        """
+        imbalance = self.engine.imbalance if self.imbalance is None else self.imbalance
+        return 1.0 + (imbalance - 1.0) * (ranks.ep > 1.5)
+
+    def _layer(self, layer: Layer, tokens: Tokens, ranks: Ranks, *, decode: bool, prefill: bool) -> Spent:
+        hidden, dtypes = self.precise.model.hidden_size, self.precise.dtypes
+
+        def attention(few: Ranks, machine: Machine) -> Spent:
+            operators = lower_attention(layer, tokens, few, dtypes, hidden, decode=decode, prefill=prefill)
             return replace(self, machine=machine).price(operators)
 
-        return _scaled(self._distinct(run, tokens, ranks, ("tp", "cp")), times)
-
-    def _ffn(
-        self, layer: Layer, times: float, tokens: Tokens, ranks: Ranks, flags: Any, imbalance: float
-    ) -> Any:
-        columns = ("tp", "cp", "attn_dp", "expert_tp") if layer.experts else ("tp", "cp")
-
-        def run(ranks: Ranks, tokens: Tokens, machine: Machine) -> Any:
-            # Where each device holds a slice of every expert there is nothing to be uneven about.
-            uneven = 1.0 + (imbalance - 1.0) * (ranks.ep > 1.5)
-            operators = lower_ffn(
-                layer,
-                tokens,
-                ranks,
-                self.precise.dtypes,
-                self.precise.model.hidden_size,
-                imbalance=uneven,
-                **flags,
+        def ffn(few: Ranks, machine: Machine) -> Spent:
+            load = self.expert_load(few)
+            return replace(self, machine=machine).price(
+                lower_ffn(layer, tokens, few, dtypes, hidden, imbalance=load)
             )
+
+        matters = ("tp", "cp", "attn_dp", "expert_tp") if layer.experts else ("tp", "cp")
+        return self._distinct(attention, tokens, ranks, ("tp", "cp")).plus(
+            self._distinct(ffn, tokens, ranks, matters)
+        )
+
+    def _head(self, tokens: Tokens, ranks: Ranks) -> Spent:
+        def head(few: Ranks, machine: Machine) -> Spent:
+            operators = lower_head(self.precise.model, tokens, few, self.precise.dtypes)
             return replace(self, machine=machine).price(operators)
 
-        return _scaled(self._distinct(run, tokens, ranks, columns), times)
-
-    def _head(self, tokens: Tokens, ranks: Ranks) -> Any:
-        def run(ranks: Ranks, tokens: Tokens, machine: Machine) -> Any:
-            operators = lower_head(self.precise.model, tokens, ranks, self.precise.dtypes)
-            return replace(self, machine=machine).price(operators)
-
-        return self._distinct(run, tokens, ranks, ("tp", "cp"))
+        return self._distinct(head, tokens, ranks, ("tp", "cp"))
 
     def _hop(self, tokens: Tokens, ranks: Ranks) -> Number:
         rows = tokens.decode_tokens + tokens.prefill_tokens / ranks.cp
-        message = rows * self.precise.model.hidden_size * 2.0 / ranks.tp
         hop = Collective(
             name="stage",
             group="other",
             kind="point_to_point",
             count=1.0,
-            bytes_out=message,
+            bytes_out=rows * self.precise.model.hidden_size * 2.0 / ranks.tp,
             ranks=2.0,
             stride=ranks.width,
         )
         return seconds(hop, self.machine, self.parameters, self.engine)
 
     def _distinct(
-        self,
-        run: Callable[[Ranks, Tokens, Machine], Any],
-        tokens: Tokens,
-        ranks: Ranks,
-        columns: Sequence[str],
-    ) -> tuple[Number, Number, Number]:
+        self, run: Callable[[Ranks, Machine], Spent], tokens: Tokens, ranks: Ranks, columns: Sequence[str]
+    ) -> Spent:
         # Price each distinct combination of the columns that matter once, then gather rows.
-        wide = np.shape(ranks.tp)
-        if not wide or wide[0] < 8 or not _rowless(tokens) or np.ndim(self.machine.bandwidth):
-            return run(ranks, tokens, self.machine)
+        rows = np.shape(ranks.tp)
+        if not rows or rows[0] < 8 or not _rowless(tokens) or np.ndim(self.machine.bandwidth):
+            return run(ranks, self.machine)
         code = sum(getattr(ranks, name)[:, 0] * _PLACE[name] for name in columns)
         _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
-        if len(first) == wide[0]:
-            return run(ranks, tokens, self.machine)
-        few = Ranks(
-            **{
-                name: np.asarray(getattr(ranks, name), dtype=float)[first]
-                for name in Ranks.__dataclass_fields__
-            }
+        if len(first) == rows[0]:
+            return run(ranks, self.machine)
+        few = Ranks(**{name: getattr(ranks, name)[first] for name in Ranks.__dataclass_fields__})
+        return Spent(
+            *(
+                np.broadcast_to(part, (len(first), *np.shape(part)[1:]))[inverse] if np.ndim(part) else part
+                for part in run(few, self.machine)
+            )
         )
-        priced = run(few, tokens, self.machine)
-        return tuple(
-            np.broadcast_to(part, (len(first), *np.shape(part)[1:]))[inverse] if np.ndim(part) else part
-            for part in priced
-        )  # type: ignore[return-value]
 
 
 def _rowless(tokens: Tokens) -> bool:
-    return all(
-        np.ndim(value) < 2 or np.shape(value)[0] == 1
-        for value in (getattr(tokens, name) for name in Tokens.__dataclass_fields__)
-    )
-
-
-def _total(values: Iterable[Number]) -> Number:
-    total: Number = 0.0
-    for value in values:
-        total = total + value
-    return total
-
-
-def _scaled(parts: tuple[Number, Number, Number], times: float) -> tuple[Number, Number, Number]:
-    return parts if times == 1.0 else (parts[0] * times, parts[1] * times, parts[2] * times)
+    fields = (getattr(tokens, name) for name in Tokens.__dataclass_fields__)
+    return all(np.ndim(value) < 2 or np.shape(value)[0] == 1 for value in fields)
 
 
 def tokens_per_step(draft_tokens: int, acceptance: float) -> float:

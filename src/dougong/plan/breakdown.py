@@ -30,10 +30,14 @@ def breakdown(
 ) -> StepReport:
     """Price each operator apart and name what bounds it; all layers together, one device, all stages."""
     precise, machine = pricer.precise, pricer.machine
-    imbalance = pricer.engine.imbalance if pricer.imbalance is None else pricer.imbalance
-    uneven = imbalance if ranks.ep > 1 else 1.0
     operators = lower(
-        precise.model, tokens, ranks, precise.dtypes, decode=decode, prefill=prefill, imbalance=uneven
+        precise.model,
+        tokens,
+        ranks,
+        precise.dtypes,
+        decode=decode,
+        prefill=prefill,
+        imbalance=pricer.expert_load(ranks),
     )
     total = pricer.step(ranks, float(pp), tokens, decode=decode, prefill=prefill)
     whole = float(total.total)
@@ -47,6 +51,8 @@ def breakdown(
             bounds[row.bound] = bounds.get(row.bound, 0.0) + row.seconds
         groups[name] = (sum(row.seconds for row in mine), max(bounds, key=lambda bound: bounds[bound]))
     groups["host"] = (float(total.host), "host")
+    if float(total.bubble) > 0:
+        groups["waiting for the fullest stage"] = (float(total.bubble), "host")
     rest = whole - sum(spent for spent, _ in groups.values())
     if abs(rest) > 1e-3 * whole:
         groups["drafting" if rest > 0 else "hidden exchange"] = (rest, "compute" if rest > 0 else "scale_up")
@@ -90,7 +96,8 @@ def _row(pricer: Pricer, machine: Machine, operator: Operator, whole: float) -> 
         float(operator.flop) * operator.count,
         float(operator.weight_bytes + operator.io_bytes) * operator.count,
     )
-    compute_s, memory_s = flop / machine.peak(operator.dtype), moved / machine.bandwidth
+    compute_s = flop / machine.peak(operator.dtype) if flop else 0.0
+    memory_s = moved / machine.bandwidth
     # A kernel that takes four times its roofline is held up by start-up, not by the chip.
     bound = (
         "host" if spent > 4 * max(compute_s, memory_s) else "compute" if compute_s > memory_s else "memory"

@@ -313,8 +313,11 @@ def _colocated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     # Fewer users than attention groups leave groups idle; more than the cache holds wait outside.
     requests = np.where(users < inside, requests * users / inside, requests)
     waiting = np.where(users > inside, (users - inside) / requests, 0.0)
+    # The mean prompt of the first wave waits for half of its group's prompts.
+    waves = _column([question.waves for question in questions])
+    first = np.maximum(chosen - 1.0, 0.0) / 2.0 * served.prompt_s / np.maximum(waves, 1.0)
     return {
-        "ttft_s": served.ttft_s + waiting,
+        "ttft_s": served.ttft_s + waiting + first,
         "tpot_s": served.tpot_s,
         "batch": chosen,
         "decode_step_s": served.step_s,

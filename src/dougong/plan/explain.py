@@ -149,8 +149,10 @@ def _best(scene: Scene, machine: Machine, rows: np.ndarray, request: PlanRequest
         if not len(decode) or not len(prefill):
             return 0.0
         found = disaggregated_deployments(prefill, decode, request, scene.devices, 0.0, load)
-    good = keeps_limits(found, request) & carries_load(found, request, scene.devices)
-    return float(np.max(found.requests_per_s[good] / found.devices[good], initial=0.0))
+    good = found.take(keeps_limits(found, request) & carries_load(found, request, scene.devices))
+    bounded = request.workload.rate_requests_per_s is not None or request.workload.users is not None
+    rate = good.requests_per_s / (good.devices if bounded else float(scene.devices))
+    return float(np.max(rate, initial=0.0))
 
 
 def family_of(mode: str, layout: Layout) -> str:

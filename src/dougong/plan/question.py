@@ -22,6 +22,9 @@ class Question:
         Decode sequences per attention group; overrides ``users``.
     saturated
         Neither: the engine runs the batch that yields most.
+    waves
+        Requests of the run over its users. The first wave arrives at once and queues; ten is what load generators
+        of published benchmarks send.
     step_tokens
         Prompt tokens per attention group and step; None: the engine class's budget.
     context_tokens
@@ -42,6 +45,7 @@ class Question:
     users: float | None = None
     batch: float | None = None
     saturated: bool = False
+    waves: float = 10.0
     step_tokens: float | None = None
     precision: str | Recipe = "auto"
     kv_dtype: str | None = None

@@ -61,6 +61,7 @@ class Served:
     requests_per_s: Number  # of one replica
     users: Number  # in flight in one replica
     step_s: Number  # the step that repeats most
+    prompt_s: Number = 0.0  # an attention group's time for one prompt [s]
     decode_step: StepSeconds | None = None
     prefill_step: StepSeconds | None = None
 
@@ -174,6 +175,7 @@ def colocated(
         requests_per_s=users / (ttft + (workload.output_tokens - 1.0) * tpot),
         users=users,
         step_s=plain.total,
+        prompt_s=chunks * both.total,
         decode_step=plain,
         prefill_step=both,
     )
