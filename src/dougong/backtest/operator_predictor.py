@@ -34,17 +34,19 @@ _HIDDEN, _TOP_K, _HEADS = 7168.0, 8.0, 128.0
 _MLA_ENTRY, _MLA_LATENT, _MLA_ROW = 576.0, 512.0, 192.0 + 128.0
 _FP8_WITH_SCALES, _BF16 = 1.0 + 4.0 / 128.0, 2.0  # DeepEP: one fp32 scale per 128 values
 _NODE = 8.0
+_PEAK_TOOL = {"m": 16384.0, "n": 16384.0, "k": 16384.0}  # a tool that prints no shape runs a large square
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Priced:
-    """Seconds of an operator, its FLOP and the bytes one rank sends."""
+    """Seconds of an operator, its FLOP, and the bytes its printed bandwidth counts (memory, or sent)."""
 
     seconds: float
     group: str  # of the residuals
     flop: float = math.nan
     peak: float = math.nan
-    sent_bytes: float = math.nan
+    moved_bytes: float = math.nan
+    roof_bytes_per_s: float = math.nan  # what a memory utilisation is measured against
 
 
 _Price = Callable[[OperatorCase, Machine, Parameters], _Priced]
@@ -69,11 +71,13 @@ class OperatorPredictor:
             return error.message
         except KeyError as error:
             return f"{error.args[0]} is not stated, or the chip has no such rate"
+        rate, bandwidth = priced.flop / priced.seconds, priced.moved_bytes / priced.seconds
+        memory = bandwidth / priced.roof_bytes_per_s
         values = {
             "latency_s": priced.seconds,
-            "flop_per_s": priced.flop / priced.seconds,
-            "utilisation_frac": priced.flop / priced.seconds / priced.peak,
-            "bandwidth_bytes_per_s": priced.sent_bytes / priced.seconds,
+            "flop_per_s": rate,
+            "utilisation_frac": rate / priced.peak if math.isnan(memory) else memory,
+            "bandwidth_bytes_per_s": bandwidth,
         }
         residual = load_residuals().get(priced.group)
         width = math.exp((residual.leave_one_chip_out or residual.in_sample)[1]) if residual else 2.0
@@ -101,15 +105,16 @@ def _dtype(case: OperatorCase, default: str = "") -> tuple[str, float]:
 
 
 def _gemm(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
-    m, n, k = case.shape["m"], case.shape["n"], case.shape["k"]
+    extents = case.shape if not case.op.startswith("gemm_peak") else {**_PEAK_TOOL, **case.shape}
+    m, n, k = extents["m"], extents["n"], extents["k"]
     rate, width = _dtype(case)
     flop, peak = 2.0 * m * n * k, float(machine.peak(rate))
+    weights, io = n * k * width, m * (k * width + n * _BF16)
     seconds = gemm_s(
-        p, flop=flop, weight_bytes=n * k * width, io_bytes=m * (k * width + n * _BF16), m=m, n=n, k=k,
-        peak_flop_per_s=peak, bandwidth_bytes_per_s=machine.bandwidth,
-        compute_efficiency=p.compute_efficiency(rate),
+        p, flop=flop, weight_bytes=weights, io_bytes=io, m=m, n=n, k=k, peak_flop_per_s=peak,
+        bandwidth_bytes_per_s=machine.bandwidth, compute_efficiency=p.compute_efficiency(rate),
     )  # fmt: skip
-    return _Priced(seconds=float(seconds), group="gemm", flop=flop, peak=peak)
+    return _Priced(seconds=float(seconds), group="gemm", flop=flop, peak=peak, moved_bytes=weights + io)
 
 
 def _grouped(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
@@ -118,12 +123,14 @@ def _grouped(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
     n, k = shape["n"], shape["k"]
     rate, width = _dtype(case, "int8" if "int8" in case.op else "fp8")
     flop, peak = 2.0 * groups * m * n * k, float(machine.peak(rate))
+    weights, io = groups * n * k * width, groups * m * (k * width + n * _BF16)
     seconds = grouped_gemm_s(
-        p, flop=flop, weight_bytes=groups * n * k * width, io_bytes=groups * m * (k * width + n * _BF16),
-        tokens_per_expert=m, n=n, k=k, peak_flop_per_s=peak, bandwidth_bytes_per_s=machine.bandwidth,
-        compute_efficiency=p.compute_efficiency(rate),
+        p, flop=flop, weight_bytes=weights, io_bytes=io, tokens_per_expert=m, n=n, k=k, peak_flop_per_s=peak,
+        bandwidth_bytes_per_s=machine.bandwidth, compute_efficiency=p.compute_efficiency(rate),
     )  # fmt: skip
-    return _Priced(seconds=float(seconds), group="grouped_gemm", flop=flop, peak=peak)
+    return _Priced(
+        seconds=float(seconds), group="grouped_gemm", flop=flop, peak=peak, moved_bytes=weights + io
+    )
 
 
 def _grouped_decode(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
@@ -142,7 +149,7 @@ def _link(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
     beyond = float(machine.devices_per_chip)  # the neighbour is another package
     small = _collective("point_to_point", 512.0, 2.0, machine, p, beyond)
     large = _collective("point_to_point", 1e9, 2.0, machine, p, beyond)
-    return replace(small, group="link", sent_bytes=large.sent_bytes * small.seconds / large.seconds)
+    return replace(small, group="link", moved_bytes=large.moved_bytes * small.seconds / large.seconds)
 
 
 def _decode_mla(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
@@ -156,6 +163,22 @@ def _decode_mla(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
         bandwidth_bytes_per_s=machine.bandwidth, latent=1.0, sparse=float("sparse" in case.op),
     )  # fmt: skip
     return _Priced(seconds=float(seconds), group="decode_attention", flop=flop, peak=peak)
+
+
+def _mla_rate(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
+    # A rate without a shape is that of a large batch, bound by the one resource the table names.
+    by_memory, large = "memory" in case.op, 1e13
+    peak = float(machine.peak("bf16"))
+    seconds = decode_attention_s(
+        p, flop=0.0 if by_memory else large * 100, kv_bytes=large if by_memory else 0.0, peak_flop_per_s=peak,
+        bandwidth_bytes_per_s=machine.bandwidth, latent=1.0,
+    )  # fmt: skip
+    if by_memory:
+        roof = float(machine.bandwidth)
+        return _Priced(
+            seconds=float(seconds), group="decode_attention", moved_bytes=large, roof_bytes_per_s=roof
+        )
+    return _Priced(seconds=float(seconds), group="decode_attention", flop=large * 100, peak=peak)
 
 
 def _decode_gqa(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
@@ -197,7 +220,7 @@ def _collective(
         name=kind, group="exchange", kind=kind, count=1.0, bytes_out=sent, ranks=ranks, stride=stride
     )
     seconds = float(collective_seconds(operator, machine, p, 1.0))
-    return _Priced(seconds=seconds, group=kind, sent_bytes=sent)
+    return _Priced(seconds=seconds, group=kind, moved_bytes=sent)
 
 
 def _all_reduce(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
@@ -207,7 +230,7 @@ def _all_reduce(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
             seconds = all_reduce_s(
                 p, message_bytes=size, ranks=ranks, link_bytes_per_s=inner.bandwidth, engine_kernel=0.0
             )
-            return _Priced(seconds=float(seconds), group="all_reduce", sent_bytes=size)
+            return _Priced(seconds=float(seconds), group="all_reduce", moved_bytes=size)
     return _collective("all_reduce", case.shape["message_bytes"], case.shape["n_chips"], machine, p)
 
 
@@ -222,6 +245,9 @@ _PRICES: tuple[tuple[str, _Price], ...] = (
     ("grouped_gemm_contiguous", _grouped),
     ("grouped_gemm_masked", _grouped),
     ("gemm", _gemm),
+    ("mla_compute", _mla_rate),
+    ("mla_memory", _mla_rate),
+    ("mla_decode_dense_memory", _mla_rate),
     ("decode_attention_mla", _decode_mla),
     ("decode_attention_sparse_mla", _decode_mla),
     ("decode_attention_gqa", _decode_gqa),
