@@ -179,6 +179,6 @@ def read(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
     return Body(
         hidden_size=hidden, vocab_size=frame.vocab, head=frame.head(Site(recipe)), tied=frame.tied,
         blocks=blocks, max_context=frame.max_context, embedding=frame.embedding, other=hidden + head_mixer,
-        mtp=[module(f"mtp.{n}") for n in range(mtp_num)], mtp_num=mtp_num, streams=streams,
+        mtp=[module(f"mtp.{n}") for n in range(mtp_num)], mtp_num=mtp_num, streams=streams, kv="fp8_e4m3",
         notes=["a cache row keeps 64 values in BF16 beside 448 in FP8: 584 bytes where FP8 alone gives 512"],
     )  # fmt: skip

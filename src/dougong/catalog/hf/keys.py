@@ -227,7 +227,8 @@ class Keys:
         return sorted(
             name
             for name, value in self._raw.items()
-            if name not in self.asked
+            if isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+            and name not in self.asked
             and name not in INERT
             and name not in _NESTED
             and _SIZED.search(name)

@@ -42,6 +42,7 @@ class Body:
     mtp: Sequence[Block] = ()
     mtp_num: int = 0
     streams: int = 1
+    kv: str | None = None  # dtype of the cache where the architecture itself fixes it
     absent: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
 

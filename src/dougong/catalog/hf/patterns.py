@@ -17,7 +17,9 @@ _ROOTS = ("model", "language_model", "backbone", "transformer", "thinker")
 _OUTSIDE = re.compile(r"vision|visual|audio|mm_projector|multi_modal|image|embed_vision|embed_audio")
 _INDEXED = re.compile(r"(?:^|\.)layers\.(\d{1,6})(?![\d*])")
 _SAFE = re.compile(r"[\w.*:-]+")
+_DIGITS = re.compile(r"\d+")
 MAX_PATTERNS = 100_000
+_MAX_NUMBERED = 256
 _MAX_STARS = 8
 _MAX_FORMS = 64
 
@@ -40,7 +42,9 @@ class Patterns(Generic[Value]):
     def __init__(self) -> None:
         self._plain: dict[str, Value] = {}
         self._indexed: dict[str, list[tuple[tuple[str, ...], Value]]] = {}
+        self._numbered: list[tuple[tuple[str, ...], Value]] = []
         self._anywhere: list[tuple[tuple[str, ...], Value]] = []
+        self._seen: dict[str, Value | None] = {}
         self._size = 0
 
     def __bool__(self) -> bool:
@@ -60,9 +64,15 @@ class Patterns(Generic[Value]):
             if "*" not in name:
                 self._plain.setdefault(name, value)
                 continue
-            index = _INDEXED.search(name)
-            bucket = self._indexed.setdefault(index.group(1), []) if index else self._anywhere
-            bucket.append((tuple(name.split("*")), value))
+            entry = (tuple(name.split("*")), value)
+            if index := _INDEXED.search(name):
+                self._indexed.setdefault(index.group(1), []).append(entry)
+            elif _DIGITS.search(name):
+                self._numbered.append(entry)
+            else:
+                self._anywhere.append(entry)
+        if len(self._numbered) > _MAX_NUMBERED:
+            raise PatternError(pattern[:60])
 
     def find(self, module: str) -> Value | None:
         """The value of the first pattern that covers ``module``, a canonical name."""
@@ -72,13 +82,16 @@ class Patterns(Generic[Value]):
             if name in self._plain:
                 return self._plain[name]
         index = _INDEXED.search(module)
-        for pieces, value in self._indexed.get(index.group(1), ()) if index else ():
+        for pieces, value in (*(self._indexed.get(index.group(1), ()) if index else ()), *self._numbered):
             if _covers(pieces, module):
                 return value
-        for pieces, value in self._anywhere:
-            if _covers(pieces, module):
-                return value
-        return None
+        # A pattern without digits answers alike for every layer
+        kind = _DIGITS.sub("0", module)
+        if kind not in self._seen:
+            self._seen[kind] = next(
+                (value for pieces, value in self._anywhere if _covers(pieces, kind)), None
+            )
+        return self._seen[kind]
 
 
 def _lookups(module: str) -> Iterator[str]:
@@ -87,7 +100,8 @@ def _lookups(module: str) -> Iterator[str]:
     for end in range(len(parts), 0, -1):
         yield ".".join(parts[:end])
     for start in range(1, len(parts)):
-        yield ".".join(parts[start:])
+        if parts[start] != "layers":  # "layers.3..." is a place of the main stack, not an ending
+            yield ".".join(parts[start:])
 
 
 def _covers(pieces: tuple[str, ...], module: str) -> bool:

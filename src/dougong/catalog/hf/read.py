@@ -170,7 +170,7 @@ def _record(
         vocab_size=body.vocab_size, layers=layers, head=body.head, tied_embeddings=body.tied,
         max_context_tokens=body.max_context, embedding_parameters=body.embedding,
         embedding_dtype=recipe.plain, other_parameters=body.other, mtp_layers=gather(body.mtp),
-        mtp_num=body.mtp_num, default_kv_dtype=recipe.kv or kv_default(recipe.plain),
+        mtp_num=body.mtp_num, default_kv_dtype=recipe.kv or body.kv or kv_default(recipe.plain),
         activation_dtype=recipe.activation(), residual_streams=body.streams, absent=tuple(absent),
         notes=tuple(notes),
     )  # fmt: skip
