@@ -105,3 +105,12 @@ def test_the_readers_make_the_same_of_the_same_rows():
     left_out = set(theirs) - set(ours)
     assert all(theirs[name].use == "sanity" and theirs[name].refused for name in left_out)
     assert len(left_out) == 135
+
+
+def test_the_example_of_the_guide_is_a_record(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "backtest.md").read_text(encoding="utf-8")
+    example = tmp_path / "example.toml"
+    example.write_text(guide.split("```toml\n")[1].split("```")[0], encoding="utf-8")
+    found = read_cases(example)
+    assert found.faults == ()
+    assert [case.id for case in found.serving] == ["ours-1"]
