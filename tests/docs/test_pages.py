@@ -66,7 +66,7 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_on_pages_parse(page: Path) -> None:
     for line in COMMAND.findall(page.read_text(encoding="utf-8")):
-        words = shlex.split(line, comments=True)[1:]
+        words = shlex.split(line.partition(" | ")[0], comments=True)[1:]
         if words and words[0] in dougong.list_commands(click.Context(dougong)):
             parse(words)
 

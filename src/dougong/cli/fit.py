@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dougong.cli.completion import complete_models, complete_systems, open_catalog
 from dougong.cli.lazy import Option, SectionedCommand
-from dougong.cli.output import check_picture, print_json, told_in, write_picture
+from dougong.cli.output import check_picture, print_json, progress, told_in, write_picture
 from dougong.cli.question import check_vocabulary, question_options, read_limit, read_workload
 from dougong.cli.words import Faults, names
+
+if TYPE_CHECKING:
+    from dougong.plan import Fit
 
 _FLAGS = (
     "--prompt",
@@ -62,15 +67,17 @@ def fit(models: tuple[str, ...], systems: tuple[str, ...], **words: Any) -> int:
     check_vocabulary(words, faults)
     check_picture(words["plot"], faults)
     faults.raise_if_any()
-    matrix = fit_matrix(
-        names(models) or catalog.ids("model"),
-        names(systems) or catalog.ids("system"),
-        catalog,
-        workload=workload,
-        limit=limit,
-        precision=words["precision"],
-        engine=words["engine"],
-    )
+    rows = names(models) or catalog.ids("model")
+    columns = names(systems) or catalog.ids("system")
+    precision, engine = words["precision"], words["engine"]
+
+    def row_of(model: str) -> Fit:
+        return fit_matrix(
+            [model], columns, catalog, workload=workload, limit=limit, precision=precision, engine=engine
+        )
+
+    with progress(rows, "models") as bar:
+        matrix = _join([row_of(model) for model in bar])
     if words["plot"]:
         from dougong.report.pictures import fit_picture
 
@@ -86,3 +93,9 @@ def fit(models: tuple[str, ...], systems: tuple[str, ...], **words: Any) -> int:
         show(draw_fit(matrix))
     told_in(matrix.elapsed_s, f"{len(matrix.cells):,} pairs")
     return 0 if any(cell.verdict == "fits" for cell in matrix.cells.values()) else 1
+
+
+def _join(rows: Sequence[Fit]) -> Fit:
+    cells = {pair: cell for row in rows for pair, cell in row.cells.items()}
+    models = tuple(model for row in rows for model in row.models)
+    return replace(rows[0], models=models, cells=cells, elapsed_s=sum(row.elapsed_s for row in rows))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
@@ -10,6 +12,7 @@ import click
 from dougong.cli.words import Faults
 
 PICTURES = (".png", ".svg")
+_WORTH_A_BAR = 20
 
 
 def print_json(content: Mapping[str, object]) -> None:
@@ -22,6 +25,12 @@ def print_json(content: Mapping[str, object]) -> None:
 def told_in(seconds: float, what: str) -> None:
     """Say on stderr how much was looked at; a clock has no place in the answer itself."""
     click.echo(f"{what} priced in {seconds:.2f} s", err=True)
+
+
+def progress(items: Sequence[str], label: str) -> AbstractContextManager[Iterable[str]]:
+    """Show on a terminal how far a long walk over ``items`` is; elsewhere only walk."""
+    hidden = len(items) < _WORTH_A_BAR or not sys.stderr.isatty()
+    return click.progressbar(items, label=label, file=sys.stderr, hidden=hidden)
 
 
 def check_picture(file: str | None, faults: Faults) -> None:

@@ -25,7 +25,7 @@ LEGEND = (
     "cell: output tokens/s per chip; slow: fits, misses a limit; no: does not fit; ?: a figure is unknown"
 )
 _STYLES = {"fits": "green", "misses-limit": "yellow", "does-not-fit": "red"}
-_REASONS = 30
+_REASONS = 12
 
 
 def draw_fit(fit: Fit) -> RenderableType:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 INDENT = 2
 GAP = 2
 BAR = "█"
+_NARROWEST = 8
 _LEAST = {"words": 24, "note": 10}
 """Columns that a cell which wraps keeps, however many numbers stand beside it."""
 
@@ -57,9 +58,7 @@ class Columns:
         for at in widths:
             heading, kind = self.columns[at]
             justify = "right" if kind in ("number", "spare") else "left"
-            drawn.add_column(
-                Text(heading), justify=justify, width=widths[at], no_wrap=kind not in _LEAST, overflow="fold"
-            )
+            drawn.add_column(Text(heading), justify=justify, width=widths[at], overflow="fold")
         for row in self.rows:
             drawn.add_row(
                 *(cell if isinstance(cell, Text) else Text(cell) for cell in map(row.__getitem__, widths))
@@ -81,10 +80,15 @@ class Columns:
         for at in reversed(range(len(self.columns))):
             if needed() > room and self.columns[at][1] == "spare":
                 kept.remove(at)
+        while kept and needed() > room and max(least[at] for at in kept) > _NARROWEST:
+            widest = max(kept, key=least.__getitem__)
+            least[widest] -= 1
         # What is left over goes to the columns that wrap, in proportion to what they lack.
-        lacking = sum(natural[at] - least[at] for at in kept) or 1
+        wrapping = [at for at in kept if self.columns[at][1] in _LEAST]
+        lacking = sum(natural[at] - least[at] for at in wrapping) or 1
         share = min(max(room - needed(), 0) / lacking, 1.0)
-        return {at: least[at] + int((natural[at] - least[at]) * share) for at in kept}
+        more = {at: int((natural[at] - least[at]) * share) for at in wrapping}
+        return {at: least[at] + more.get(at, 0) for at in kept}
 
     def _all_rows(self) -> list[Sequence[str | Text]]:
         headings = [heading if self.header else "" for heading, _ in self.columns]

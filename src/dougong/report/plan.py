@@ -200,6 +200,7 @@ def _ranked(plan: Plan) -> RenderableType:
         ("TTFT", "number", lambda row: quantity(row[1].ttft_s.value, "s")),
         ("TPOT", "number", lambda row: quantity(row[1].tpot_s.value, "s")),
         ("tokens/s per chip", "number", lambda row: interval(getattr(row[1], rate))),
+        ("in all", "spare", lambda row: compact(row[1].output_tokens_per_s.value)),
         ("USD/Mtok", "spare", lambda row: quantity(row[1].usd_per_million_output_tokens, "1")),
     )
     ties = f"; {TIE} cannot be told apart from the best" if any(option.tie for option in plan.options) else ""
