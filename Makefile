@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench docs changelog clean
+.PHONY: help demo test check check-format check-lint check-types check-imports check-pages format bench docs changelog clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
@@ -17,11 +17,21 @@ demo: $(VENV)/.base  ## plan two models on two supernodes
 test: $(VENV)/.dev  ## run the tests
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-check: $(VENV)/.dev  ## format, lint, types, import contracts, generated pages
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+check: check-format check-lint check-types check-imports check-pages  ## format, lint, types, import contracts, generated pages
+
+check-format: $(VENV)/.dev
+	$(BIN)/ruff format --check --quiet .
+
+check-lint: $(VENV)/.dev
+	$(BIN)/ruff check --output-format concise .
+
+check-types: $(VENV)/.dev
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+check-imports: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo --no-cache
+
+check-pages: $(VENV)/.dev
 	$(BIN)/python docs/refresh.py --check
 
 format: $(VENV)/.dev  ## format and mend what ruff can mend
