@@ -169,10 +169,10 @@ DeepSeek-V3.1 DeepSeek-V3.1-Terminus DeepSeek-V3.2 DeepSeek-V3/R1 DeepSeek-V4-Fl
 GLM-5.1 GLM-5.2 Hy3 Kimi-K2-Thinking Kimi-K2.5 Kimi-K2.6 Llama-3-70B Llama-3-8B Llama-3.1-405B Llama-3.1-70B
 Llama-3.1-8B Llama-3.1-8B-Instruct Llama-3.2-3B Llama-3.3-70B Llama-4-Maverick MiniMax-M2.5 MiniMax-M2.7
 MiniMax-M3 Mistral-7B Nemotron-3-Super-120B-A12B Pangu-Pro-MoE-72B-A16B Qwen-7B-Chat Qwen3-14B Qwen3-235B-A22B
-Qwen3-235B-A22B-FP8 Qwen3-30B-A3B Qwen3-32B Qwen3-8B Qwen3.5-122B-A10B Qwen3.5-27B Qwen3.5-397B-A17B gpt-
-oss-120b gpt-oss-20b llama2-70b llama2-70b-99 llama3.1-405b llama3.1-8b mixtral-8x7b MiniMaxAI/MiniMax-M2.5
-Qwen/Qwen3-235B-A22B-FP8 Qwen/Qwen3-32B deepseek-ai/DeepSeek-R1 deepseek-ai/DeepSeek-V3 meta-
-llama/Llama-3.1-70B meta-llama/Llama-3.1-8B-Instruct moonshotai/Kimi-K2.5 nvidia/DeepSeek-R1-NVFP4
+Qwen3-235B-A22B-FP8 Qwen3-30B-A3B Qwen3-32B Qwen3-8B Qwen3.5-122B-A10B Qwen3.5-27B Qwen3.5-397B-A17B
+gpt-oss-120b gpt-oss-20b llama2-70b llama2-70b-99 llama3.1-405b llama3.1-8b mixtral-8x7b
+MiniMaxAI/MiniMax-M2.5 Qwen/Qwen3-235B-A22B-FP8 Qwen/Qwen3-32B deepseek-ai/DeepSeek-R1 deepseek-ai/DeepSeek-V3
+meta-llama/Llama-3.1-70B meta-llama/Llama-3.1-8B-Instruct moonshotai/Kimi-K2.5 nvidia/DeepSeek-R1-NVFP4
 nvidia/DeepSeek-V3.1-NVFP4 nvidia/Llama-3.1-8B-Instruct-FP8 nvidia/Qwen3-32B-NVFP4 openai/gpt-oss-120b
 zhipuai/GLM-5
 """.split()  # noqa: SIM905 (a list literal would be seventy lines)
