@@ -95,6 +95,7 @@ def test_all_faults_are_told_at_once(run: Run) -> None:
         (("plan", "x.json", "--on", "9 x nvidia-h100-sx"), "nvidia-h100-sxm"),
         (("catalog", "show", "huawei-910"), "huawei-910"),
         (("catalog", "list", "chips", "--vendor", "Huawai"), "Huawei"),
+        (("catalog", "show", "%%%"), "dougong catalog list chips|systems"),
         (("pln",), "plan"),
         (("plan", "x", *ON, "--tpott", "1s"), "--tpot"),
     ],

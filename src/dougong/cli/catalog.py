@@ -123,7 +123,10 @@ def find(store: Catalog, record_id: str, kind: str | None) -> tuple[str, Record]
         except UnknownId:
             continue
     known = [name for one in ((kind,) if kind else KINDS) for name in store.ids(one)]
-    raise UnknownId(kind or "record", record_id, known)
+    unknown = UnknownId(kind or "record", record_id, known)
+    if not unknown.near:
+        unknown.hint = f"list them with: dougong catalog list {'|'.join(f'{name}s' for name in KINDS)}"
+    raise unknown
 
 
 def _read(store: Catalog, kind: str, record_id: str) -> Record:

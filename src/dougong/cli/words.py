@@ -22,11 +22,14 @@ class Faults:
         self.found.append((about, what, hint))
 
     def keep(self, about: str, action: Callable[[], T]) -> T | None:
-        """Return what ``action`` returns; an input error becomes a fault, one for each clause of it."""
+        """Return what ``action`` returns; an input error becomes a fault.
+
+        An error about nothing in particular (``about`` is empty) speaks of several flags: one fault per clause.
+        """
         try:
             return action()
         except InputError as error:
-            for clause in error.message.split("; ") if error.hint is None else [error.message]:
+            for clause in [error.message] if about else error.message.split("; "):
                 self.add(about, clause, error.hint)
         return None
 
