@@ -67,6 +67,7 @@ def refused(said: Any, *wanted: str, code: int = 2) -> None:
         (("--usd-per-kwh", "3 apples"), ("--usd-per-kwh", "apples")),
         (("--watts-per-chip", "1 GB"), ("--watts-per-chip", "GB")),
         (("--pue", "0.5"), ("PUE",)),
+        (("--region", "mars"), ("--region", "mars", "world")),
         (("--plot", "x.jpg"), ("--plot", ".png or .svg")),
         (("--plot", "no-such-folder/x.png"), ("--plot", "no folder")),
         (("--catalog", "no-such-folder"), ("no-such-folder", "no folder")),

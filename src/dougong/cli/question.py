@@ -11,6 +11,7 @@ from dougong.cli.completion import complete_models, complete_systems, open_catal
 from dougong.cli.lazy import Option
 from dougong.cli.output import check_picture
 from dougong.cli.words import Faults, names
+from dougong.errors import UnknownId
 from dougong.workload import Limit, Workload, read_trace
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
     )
     check_vocabulary(words, faults)
     check_picture(words["plot"], faults)
+    check_region(words["region"], catalog, faults)
     # What could not be read is None here: only what could is judged.
     faults.keep("", lambda: check(request))
     faults.raise_if_any()
@@ -165,6 +167,18 @@ def check_vocabulary(words: Words, faults: Faults) -> None:
     faults.choice("--precision", words["precision"], PRECISIONS)
     if words.get("kv_dtype") is not None:
         faults.choice("--kv-dtype", words["kv_dtype"], tuple(DTYPE_BITS))
+
+
+def check_region(region: str, catalog: Catalog, faults: Faults) -> None:
+    """Check that somebody prints a price or a carbon intensity for the region; ``world`` is always meant."""
+    known = {price.region for subject in ("electricity", "grid") for price in catalog.prices(subject)}
+    if region not in {"world", *known}:
+        unknown = UnknownId("region", region, filter(None, known))
+        faults.add(
+            "--region",
+            unknown.message,
+            unknown.hint if unknown.near else f"known: {', '.join(sorted(known))}",
+        )
 
 
 def read_workload(words: Words, faults: Faults) -> Workload:
