@@ -92,11 +92,16 @@ def test_efficiency_is_reached_at_the_reference_balance_and_falls_as_one_over_it
     assert reached(1000.0, 0.5) / reached(2000.0, 0.5) == pytest.approx(2.0, rel=0.01)
 
 
-def test_a_lone_token_per_expert_pays_the_padding() -> None:
-    seconds = grouped_gemm_s(
-        EASY, flop=2e9, weight_bytes=0.0, io_bytes=0.0, tokens_per_expert=1.0, n=1.0, k=1.0, **CHIP
-    )
-    assert seconds == pytest.approx(1e-6 + 65 * 2e9 / 1e14, rel=1e-9)
+def test_few_tokens_per_expert_go_to_the_vector_units_and_more_pay_the_padding() -> None:
+    def seconds(tokens: float) -> float:
+        return float(
+            grouped_gemm_s(
+                EASY, flop=2e9, weight_bytes=0.0, io_bytes=0.0, tokens_per_expert=tokens, n=1.0, k=1.0, **CHIP
+            )
+        )
+
+    assert seconds(1.0) == pytest.approx(1e-6 + 8 * 2e9 / 1e14, rel=1e-9)
+    assert seconds(64.0) == pytest.approx(1e-6 + (1 + 64 / 64) * 2e9 / 1e14, rel=1e-9)
 
 
 def test_decode_attention_of_few_sequences_is_its_fixed_part() -> None:

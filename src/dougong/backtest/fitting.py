@@ -1,6 +1,6 @@
 """Fits the engine classes to end-to-end measurements, and tells how well that carries over.
 
-A class has ten physical parameters shared by all its cases; none belongs to a case, a model or a chip. They are
+A class has twelve physical parameters shared by all its cases; none belongs to a case, a model or a chip. They are
 fitted in their logarithms, or those of their excess over one, with a pull towards where the class started: what a
 handful of cases cannot tell stays where it was.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dougong.backtest.case import Case
-from dougong.backtest.questions import Ask, PlanPredictor
+from dougong.backtest.questions import PlanPredictor
 from dougong.calibration.engines import EngineClass, engine_classes
 from dougong.calibration.fitting import minimise
 from dougong.catalog.store import Catalog
@@ -22,8 +22,10 @@ from dougong.plan.evaluate import Prepared, answer, prepare
 
 Floats = NDArray[np.float64]
 
-TIMES = ("step_s", "prefill_s", "layer_s", "sequence_s", "request_s", "fixed_frac", "overlap_frac")
+TIMES = ("step_s", "prefill_s", "layer_s", "sequence_s", "request_s")
 """Fitted in their logarithm."""
+SHARES = ("fixed_frac", "overlap_frac", "widening_frac", "lockstep_frac")
+"""Fitted in the logarithm of their odds, so they stay between 0 and 1."""
 SLOWDOWNS = ("compute_slowdown", "memory_slowdown", "link_slowdown")
 """Fitted in the logarithm of their excess over one: a stack is not faster than its kernels."""
 WEIGHTS: Mapping[str, float] = {"ttft_s": 0.2}
@@ -31,7 +33,8 @@ WEIGHTS: Mapping[str, float] = {"ttft_s": 0.2}
 PULL = 0.5
 SCALE = 0.2
 ROUNDS = 40
-_LEAST = 1e-3
+DIGITS = 4
+_LEAST, _SHORTEST = 1e-3, 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,9 @@ class Bench:
     def residuals(self, engines: Mapping[str, EngineClass], only: Sequence[str] | None = None) -> Floats:
         """``log(predicted / measured)`` of every row; NaN for engine classes not in ``only``."""
         answers = [
-            None if only is not None and program.questions[0].engine not in only else answer(program, None, engines)
+            None
+            if only is not None and program.questions[0].engine not in only
+            else answer(program, None, engines)
             for program in self.programs
         ]
         out = np.full(len(self.rows), np.nan)
@@ -69,13 +74,9 @@ class Bench:
 
 def bench_of(cases: Iterable[Case], catalog: Catalog) -> Bench:
     """Ready the cases that can be asked; ladders of batches (a load told by its limit only) are left out."""
-    pairs: list[tuple[Case, Ask]] = []
-    predictor = PlanPredictor(catalog)
-    models, systems, asked = predictor.gather(cases)
-    for case, ask in asked:
-        if ask.limit_s is None:
-            pairs.append((case, ask))
-    programs = prepare([ask.question for _, ask in pairs], models, systems)
+    asked = PlanPredictor(catalog).gather(cases)
+    pairs = [(case, ask) for case, ask in asked.asks if ask.limit_s is None]
+    programs = prepare([ask.question for _, ask in pairs], asked.models, asked.systems)
     rows: list[Row] = []
     for number, program in enumerate(programs):
         for place, index in enumerate(program.index):
@@ -90,21 +91,32 @@ def bench_of(cases: Iterable[Case], catalog: Catalog) -> Bench:
 
 def encode(engine: EngineClass) -> Floats:
     """Parameters of a class as the numbers that are fitted."""
-    times = [np.log(max(getattr(engine, name), 1e-9)) for name in TIMES]
-    return np.array(times + [np.log(max(getattr(engine, name) - 1.0, _LEAST)) for name in SLOWDOWNS])
+    times = [np.log(max(getattr(engine, name), _SHORTEST)) for name in TIMES]
+    shares = [np.clip(getattr(engine, name), _LEAST, 1.0 - _LEAST) for name in SHARES]
+    odds = [np.log(share / (1.0 - share)) for share in shares]
+    return np.array(times + odds + [np.log(max(getattr(engine, name) - 1.0, _LEAST)) for name in SLOWDOWNS])
 
 
-def decode(engine: EngineClass, theta: Floats) -> EngineClass:
-    """The class with fitted numbers in place."""
-    values = dict(zip(TIMES, np.exp(theta[: len(TIMES)]).tolist(), strict=True))
-    values |= dict(zip(SLOWDOWNS, (1.0 + np.exp(theta[len(TIMES) :])).tolist(), strict=True))
-    for name in ("fixed_frac", "overlap_frac"):
-        values[name] = min(values[name], 1.0)
-    return replace(engine, **{name: float(f"{value:.4g}") for name, value in values.items()})
+def decode(engine: EngineClass, theta: Floats, *, digits: int | None = None) -> EngineClass:
+    """The class with fitted numbers in place, rounded to ``digits`` significant ones."""
+    times, shares, slow = np.split(theta, [len(TIMES), len(TIMES) + len(SHARES)])
+    values = [*np.exp(times), *(1.0 / (1.0 + np.exp(-shares))), *(1.0 + np.exp(slow))]
+    names = (*TIMES, *SHARES, *SLOWDOWNS)
+    return replace(
+        engine,
+        **{
+            name: float(value if digits is None else f"{value:.{digits}g}")
+            for name, value in zip(names, values, strict=True)
+        },
+    )
 
 
 def fit_class(
-    bench: Bench, name: str, keep: Callable[[Row], bool], centre: EngineClass, begin: EngineClass | None = None
+    bench: Bench,
+    name: str,
+    keep: Callable[[Row], bool],
+    centre: EngineClass,
+    begin: EngineClass | None = None,
 ) -> EngineClass:
     """Fit one engine class to the rows that ``keep`` admits.
 
@@ -121,23 +133,19 @@ def fit_class(
     weight = np.array([WEIGHTS.get(row.metric, 1.0) for row in bench.rows])[mine]
 
     def residual(theta: Floats) -> Floats:
-        found = bench.residuals({**engine_classes(), name: decode_free(centre, theta)}, [name])[mine]
+        found = bench.residuals({**engine_classes(), name: decode(centre, theta)}, [name])[mine]
         return np.where(np.isfinite(found), found, 0.0) * weight
 
     start = encode(centre)
     theta = minimise(
-        residual, encode(begin) if begin else start, start, pull=PULL, scale=SCALE, rounds=8 if begin else ROUNDS
+        residual,
+        encode(begin) if begin else start,
+        start,
+        pull=PULL,
+        scale=SCALE,
+        rounds=8 if begin else ROUNDS,
     )
-    return decode(centre, theta)
-
-
-def decode_free(engine: EngineClass, theta: Floats) -> EngineClass:
-    """As :func:`decode` without rounding, so that slopes are seen."""
-    values = dict(zip(TIMES, np.exp(theta[: len(TIMES)]).tolist(), strict=True))
-    values |= dict(zip(SLOWDOWNS, (1.0 + np.exp(theta[len(TIMES) :])).tolist(), strict=True))
-    for name in ("fixed_frac", "overlap_frac"):
-        values[name] = min(values[name], 1.0)
-    return replace(engine, **values)
+    return decode(centre, theta, digits=DIGITS)
 
 
 def fit_engines(
@@ -155,7 +163,10 @@ def fit_engines(
 
 
 def out_of_fold(
-    bench: Bench, group: Callable[[Row], str], fitted: Mapping[str, EngineClass], centres: Mapping[str, EngineClass]
+    bench: Bench,
+    group: Callable[[Row], str],
+    fitted: Mapping[str, EngineClass],
+    centres: Mapping[str, EngineClass],
 ) -> Floats:
     """Residual of every row under a fit that never saw the row's group.
 

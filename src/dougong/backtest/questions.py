@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from dougong.backtest.ablations import AblationPredictor
@@ -155,6 +155,16 @@ def _ladder(question: Question, metrics: tuple[str, ...], case: Case) -> list[As
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Questions of many cases with the records they need, and the cases that cannot be asked."""
+
+    models: Mapping[str, Model]
+    systems: Mapping[str, System]
+    asks: tuple[tuple[Case, Ask], ...]
+    refused: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class PlanPredictor:
     """Answers cases with the planner; every case of a list at once, so that formulas run as array programs.
@@ -177,29 +187,58 @@ class PlanPredictor:
 
     def prepare(self, cases: Iterable[AnyCase]) -> None:
         """Answer all cases; a case that cannot be asked keeps the reason as its answer."""
-        models: dict[str, Model] = {}
-        systems: dict[str, System] = {}
-        asks: list[tuple[Case, Ask]] = []
+        cases = list(cases)
         for case in cases:
             if isinstance(case, OperatorCase):
                 self.answers[case.id] = case.refused or self._operator(case)
-                continue
+        found = self.gather(case for case in cases if isinstance(case, Case))
+        self.answers |= found.refused
+        questions = [ask.question for _, ask in found.asks]
+        self.answers |= {case.id: {} for case, _ in found.asks}
+        given = evaluate(questions, found.models, found.systems, self.parameters, self.engines)
+        for (case, ask), answer in zip(found.asks, given, strict=True):
+            self._keep(case, ask, answer)
+        for case, _ in found.asks:
+            self._name_unknown_links(case, found.systems[case.system])
+
+    def gather(self, cases: Iterable[Case]) -> Asked:
+        """Find the records of cases and turn them into questions, without answering any.
+
+        Raises
+        ------
+        CatalogError
+            If a record is broken; everything else that stands in the way refuses its case.
+        """
+        models: dict[str, Model] = {}
+        systems: dict[str, System] = {}
+        asks: list[tuple[Case, Ask]] = []
+        refused: dict[str, str] = {}
+        faults: dict[tuple[str, str, str, str | None], str | None] = {}
+        for case in cases:
             if case.refused is not None:
-                self.answers[case.id] = case.refused
+                refused[case.id] = case.refused
                 continue
             try:
-                found, case = self._model(case)
+                model, case = self._model(case)
                 systems.setdefault(case.system, self.catalog.system(case.system))
-                models[found.id] = found
-                asks += [(case, ask) for ask in asks_of(case, found.id)]
-                self.answers[case.id] = {}
+                models[model.id] = model
+                mine = asks_of(case, model.id)
             except CatalogError:
                 raise  # a broken record is no refusal
             except InputError as error:
-                self.answers[case.id] = error.message
-        self._answer(asks, models, systems)
-        for case, _ in asks:
-            self._name_unknown_links(case, systems[case.system])
+                refused[case.id] = error.message
+                continue
+            for ask in mine:
+                question = ask.question
+                key = (question.model, question.system, str(question.precision), question.kv_dtype)
+                if key not in faults:
+                    faults[key] = _unaskable(question, models, systems)
+                fault = faults[key]
+                if fault is None:
+                    asks.append((case, ask))
+                else:
+                    refused[case.id] = fault
+        return Asked(models=models, systems=systems, asks=tuple(asks), refused=refused)
 
     def _operator(self, case: OperatorCase) -> Mapping[str, Interval] | str:
         if not case.op.startswith("ablation"):
@@ -226,25 +265,6 @@ class PlanPredictor:
             except UnknownId:
                 continue
         return model, case
-
-    def _answer(
-        self, asks: Sequence[tuple[Case, Ask]], models: Mapping[str, Model], systems: Mapping[str, System]
-    ) -> None:
-        good: list[tuple[Case, Ask]] = []
-        faults: dict[tuple[str, str, str, str | None], str | None] = {}
-        for case, ask in asks:
-            question = ask.question
-            key = (question.model, question.system, str(question.precision), question.kv_dtype)
-            if key not in faults:
-                faults[key] = _unaskable(question, models, systems)
-            fault = faults[key]
-            if fault is None:
-                good.append((case, ask))
-            else:
-                self.answers[case.id] = fault
-        given = evaluate([ask.question for _, ask in good], models, systems, self.parameters, self.engines)
-        for (case, ask), answer in zip(good, given, strict=True):
-            self._keep(case, ask, answer)
 
     def _name_unknown_links(self, case: Case, system: System) -> None:
         """A prediction that is no number, because a link on its way has no published bandwidth, says so."""

@@ -49,6 +49,11 @@ class EngineClass:
         Load of the busiest expert device over the mean [1].
     prefill_step_tokens
         Prompt tokens one attention group takes into one step [token].
+    widening_frac
+        Share of the compute rate left where weights are widened on their way into the multiplication [1].
+    lockstep_frac
+        How far attention groups, which step together, take prompts in steps of their own: 0 is together, 1 is
+        each when it comes [1].
     memory_frac
         Share of device memory the engine may take [1].
     graph_bytes
@@ -72,6 +77,8 @@ class EngineClass:
     memory_frac: float
     graph_bytes: float
     fixed_frac: float = 1.0
+    widening_frac: float = 1.0
+    lockstep_frac: float = 0.0
     spread_frac: float = 0.5  # half-width of the default interval in log space until calibrated
 
     def in_graph(self, p: Parameters) -> Parameters:

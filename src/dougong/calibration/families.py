@@ -26,6 +26,12 @@ class Family:
 
 CHOSEN = (
     Start("gemm_tile_rows", 64.0, "1", "rows of the least tile; chosen among 32, 64 and 128"),
+    Start(
+        "gemm_vector_rows",
+        8.0,
+        "1",
+        "rows of a tile that one row costs on the vector units, where few rows go",
+    ),
     Start("gemm_balance_flop_per_byte", 300.0, "FLOP/byte", "balance at which the efficiencies are stated"),
 )
 """Parameters that are set, with their reason."""

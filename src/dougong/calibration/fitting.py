@@ -69,7 +69,7 @@ def fit_family(p: Parameters, family: Family, facts: Facts) -> Parameters:
     def build(theta: Floats) -> Parameters:
         return replace(p, **dict(zip(names, np.exp(theta).tolist(), strict=True)))
 
-    theta = _minimise(lambda theta: log_ratio(build(theta), facts), begin, centre) if len(facts) else centre
+    theta = minimise(lambda theta: log_ratio(build(theta), facts), begin, centre) if len(facts) else centre
     values = [_rounded(value) for value in np.exp(theta).tolist()]
     return replace(p, **dict(zip(names, values, strict=True)))
 
@@ -78,21 +78,43 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def _minimise(residual: Callable[[Floats], Floats], begin: Floats, centre: Floats) -> Floats:
-    """Levenberg-Marquardt on reweighted residuals plus the pull to ``centre``."""
+def minimise(
+    residual: Callable[[Floats], Floats],
+    begin: Floats,
+    centre: Floats,
+    *,
+    pull: float = PULL,
+    scale: float = ROBUST_SCALE,
+    rounds: int = 200,
+) -> Floats:
+    """Levenberg-Marquardt on robust residuals plus a pull to ``centre``.
+
+    Parameters
+    ----------
+    residual
+        Maps parameters to residuals; both dimensionless.
+    begin, centre
+        Where to start, and where the rows that say nothing leave a parameter.
+    pull
+        Weight of a unit of distance from the centre, in residuals [1].
+    scale
+        Residuals well above it weigh by their size, not their square [1].
+    rounds
+        Accepted steps at most.
+    """
 
     def cost(r: Floats, theta: Floats) -> float:
-        robust = 2.0 * ROBUST_SCALE**2 * (np.sqrt(1.0 + (r / ROBUST_SCALE) ** 2) - 1.0)
-        return float(robust.sum() + ((PULL * (theta - centre)) ** 2).sum())
+        robust = 2.0 * scale**2 * (np.sqrt(1.0 + (r / scale) ** 2) - 1.0)
+        return float(robust.sum() + ((pull * (theta - centre)) ** 2).sum())
 
     theta, damping = begin.copy(), 1e-2
     r = residual(theta)
     now = cost(r, theta)
-    for _ in range(200):
+    for _ in range(rounds):
         jacobian = _jacobian(residual, theta, r)
-        weight = 1.0 / np.sqrt(1.0 + (r / ROBUST_SCALE) ** 2)
-        normal = jacobian.T @ (weight[:, None] * jacobian) + PULL**2 * np.eye(len(theta))
-        slope = jacobian.T @ (weight * r) + PULL**2 * (theta - centre)
+        weight = 1.0 / np.sqrt(1.0 + (r / scale) ** 2)
+        normal = jacobian.T @ (weight[:, None] * jacobian) + pull**2 * np.eye(len(theta))
+        slope = jacobian.T @ (weight * r) + pull**2 * (theta - centre)
         for _ in range(30):
             step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), -slope)
             trial = theta + np.clip(step, -1.0, 1.0)

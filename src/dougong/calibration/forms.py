@@ -77,12 +77,12 @@ def gemm_s(
     ``t = t_0 + sqrt(t_c^2 + t_m^2 + t_k^2)``. ``t_c = flop / (peak e(I))`` with ``I = peak / bandwidth`` and
     ``e(I) = limit / sqrt(1 + ((limit / efficiency)^2 - 1) (I / 300)^2)``: the limit on a chip of little
     compute per byte, the given efficiency at 300 FLOP/byte, falling as ``1 / I`` beyond. Rows are rounded up
-    to a tile. ``t_k = k * depth`` is the walk of one column of tiles along ``k``, which bounds narrow GEMMs
-    that cannot fill the chip. Fitted for m from 1 to 16,384, n from 256 to 32,768, k from 256 to 16,384 and
-    I from 72 to 1,875.
+    to a tile, or go one by one to the vector units where they are few. ``t_k = k * depth`` is the walk of one
+    column of tiles along ``k``, which bounds narrow GEMMs that cannot fill the chip. Fitted for m from 1 to
+    16,384, n from 256 to 32,768, k from 256 to 16,384 and I from 72 to 1,875.
     """
     efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
-    rows = np.ceil(m / p.gemm_tile_rows) * p.gemm_tile_rows
+    rows = np.minimum(np.ceil(m / p.gemm_tile_rows) * p.gemm_tile_rows, p.gemm_vector_rows * m)
     t_c2 = _compute_squared(p, flop * (rows / m), peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
     t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
     t_k = k * p.gemm_depth_s
@@ -127,7 +127,7 @@ def grouped_gemm_s(
     experts of one batch are unequally loaded.
     """
     efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
-    padded = 1.0 + p.grouped_padding_rows / tokens_per_expert
+    padded = np.minimum(1.0 + p.grouped_padding_rows / tokens_per_expert, p.gemm_vector_rows)
     t_c2 = _compute_squared(p, flop * padded, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
     t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
     t_k = k * p.gemm_depth_s

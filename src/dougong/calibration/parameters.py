@@ -30,6 +30,7 @@ class Parameters:
     gemm_fixed_s: float
     gemm_depth_s: float
     gemm_tile_rows: float
+    gemm_vector_rows: float
     gemm_memory_efficiency: float
     gemm_efficiency_limit: float
     gemm_efficiency: float

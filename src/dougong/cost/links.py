@@ -54,13 +54,14 @@ def _at_level(
         return collectives.point_to_point_s(p, message_bytes=operator.bytes_out, **link)
     if operator.kind == "all_to_all":
         message = operator.bytes_out * (reach - inner) / operator.ranks
+        # Bulk kernels send a row once to each domain and spread it there: of k copies to D domains,
+        # D (1 - (1 - 1/D)^k) distinct ones cross.
+        domains = reach / inner
+        crossing = domains * (1.0 - (1.0 - 1.0 / domains) ** operator.copies) / operator.copies
+        bulk = message * np.where(inner > 1.0, np.minimum(crossing, 1.0), 1.0)
         # Inner hops run beside the outer ones: only the outermost level reached pays the start-up.
-        outermost = reach >= operator.ranks
-        return np.where(
-            outermost,
-            _exchange(message, reach, outside, link, p),
-            message / (link["link_bytes_per_s"] * link["efficiency"]),
-        )
+        beside = message / (link["link_bytes_per_s"] * link["efficiency"])
+        return np.where(reach >= operator.ranks, _exchange(message, bulk, reach, outside, link, p), beside)
     ratio = reach / inner
     if operator.kind == "all_reduce":
         return collectives.all_reduce_s(
@@ -76,15 +77,13 @@ def _at_level(
 
 
 def _exchange(
-    message: Number, ranks: Number, outside: Number, link: dict[str, Number], p: Parameters
+    direct: Number, bulk: Number, ranks: Number, outside: Number, link: dict[str, Number], p: Parameters
 ) -> Number:
     # Engines keep two kernels, one for few tokens and one for bulk, and take the faster; across nodes both
     # reach what the message fabric gives.
-    quick_share = p.exchange_efficiency + outside * (p.link_efficiency_scale_out - p.exchange_efficiency)
-    quick = collectives.all_to_all_s(
-        p, bytes_out_per_rank=message, ranks=ranks, **{**link, "efficiency": quick_share}
+    share = p.exchange_efficiency + outside * (p.link_efficiency_scale_out - p.exchange_efficiency)
+    few = collectives.all_to_all_s(p, bytes_out_per_rank=direct, ranks=ranks, **{**link, "efficiency": share})
+    many = collectives.all_to_all_s(
+        p, bytes_out_per_rank=bulk, ranks=ranks, startup_s=p.all_to_all_startup_s, **link
     )
-    bulk = collectives.all_to_all_s(
-        p, bytes_out_per_rank=message, ranks=ranks, startup_s=p.all_to_all_startup_s, **link
-    )
-    return np.minimum(quick, bulk)
+    return np.minimum(few, many)

@@ -40,7 +40,8 @@ def seconds(operator: Operator, machine: Machine, p: Parameters, engine: EngineC
         "io_bytes": io_bytes,
         "n": operator.n,
         "k": operator.k,
-        "compute_efficiency": p.compute_efficiency(operator.dtype),
+        "compute_efficiency": p.compute_efficiency(operator.dtype)
+        * (engine.widening_frac if operator.widened else 1.0),
         **rates,
     }
     if operator.kind == "grouped_gemm":

@@ -49,7 +49,7 @@ def lower_ffn(
             )
         return
     # Every token of every attention group is routed; a device sees its experts' share.
-    everyone = (tokens.decode_tokens + tokens.prefill_tokens) * ranks.attn_dp
+    everyone = (tokens.decode_tokens + tokens.prefill_tokens * tokens.prefill_share) * ranks.attn_dp
     held = experts.num / ranks.ep
     slots = most(held, 1.0)
     # All wait for the busiest device: popular experts raise its mean load, chance adds to that.
@@ -75,6 +75,7 @@ def lower_ffn(
             weight_bytes=read * weights * share * bytes_of(experts.dtype),
             io_bytes=visits * (n + k) * activation,
             dtype=dtypes.compute[experts.dtype],
+            widened=dtypes.widens(experts.dtype),
             m=visits / most(read, 1e-9),
             n=n,
             k=k,
@@ -108,6 +109,7 @@ def _expert_exchange(
             count=layer.count,
             bytes_out=own * copies * ranks.expert_tp * row * bytes_of(dtype),
             ranks=1.0 + (ranks.width - 1.0) * shared,
+            copies=copies * ranks.expert_tp,
         )
 
 

@@ -35,6 +35,7 @@ def gemm(linear: Linear, count: float, tokens: Number, tp: Number, dtypes: Dtype
         weight_bytes=values * bytes_of(linear.dtype),
         io_bytes=tokens * linear.copies * (rows_in + rows_out) * bytes_of(dtypes.activation),
         dtype=dtypes.compute[linear.dtype],
+        widened=dtypes.widens(linear.dtype),
         m=tokens,
         n=rows_out,
         k=rows_in,

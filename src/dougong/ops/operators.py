@@ -48,6 +48,7 @@ class Compute:
     k: Number = 1.0
     groups: Number = 1.0
     parallel: Number = 1.0
+    widened: bool = False  # weights are stored narrower than they multiply
     latent: bool = False  # attention over one latent head (MLA, absorbed)
     sparse: bool = False  # attention over entries that an indexer picked
 
@@ -68,6 +69,7 @@ class Collective:
     bytes_out: Number
     ranks: Number
     stride: Number = 1.0
+    copies: Number = 1.0  # all_to_all: destinations of one row; rows to one domain may travel together
 
 
 Operator = Compute | Collective

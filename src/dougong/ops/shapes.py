@@ -42,6 +42,8 @@ class Tokens:
         Mean tokens a prompt token attends to [token].
     prefill_sequences
         Prompts (or last chunks of prompts) in the step [sequence].
+    prefill_share
+        Mean prompt tokens of the attention groups over those of the busiest; all wait for that one [1].
     """
 
     decode_sequences: Number = 0.0
@@ -50,6 +52,7 @@ class Tokens:
     prefill_tokens: Number = 0.0
     prefill_context: Number = 0.0
     prefill_sequences: Number = 0.0
+    prefill_share: Number = 1.0
 
     @property
     def decode_tokens(self) -> Number:
@@ -67,6 +70,10 @@ class Dtypes:
     activation: str = "bf16"
     dispatch: str = "bf16"
     combine: str = "bf16"
+
+    def widens(self, stored: str) -> bool:
+        """Whether a matrix stored in ``stored`` is widened on its way into the multiplication."""
+        return DTYPE_BITS[stored] < 15 and self.compute[stored] in ("bf16", "fp16", "fp32")
 
 
 def bytes_of(dtype: str) -> float:

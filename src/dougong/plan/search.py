@@ -21,6 +21,8 @@ Array = Any
 
 PREFILL_LOAD = 0.7
 """Load at which a prefill pool is kept when a TTFT limit is given: waiting then adds about its own service time."""
+PATIENCE_S = 10.0
+"""Prefill pools are not batched beyond this first-token time where no limit is given and another choice is left."""
 FULL_LOAD = 0.9
 """Load of a prefill pool without a TTFT limit."""
 
@@ -185,8 +187,7 @@ def disaggregated_deployments(
 ) -> Deployments:
     """Join pools: for each efficient pair, the replica counts that carry most on the available devices."""
     limit = request.limit
-    if limit.ttft_s is not None:
-        prefill = _keep_some(prefill, prefill.ttft_s + transfer_s <= limit.ttft_s)
+    prefill = _keep_some(prefill, prefill.ttft_s + transfer_s <= (limit.ttft_s or PATIENCE_S))
     if limit.tpot_s is not None:
         decode = _keep_some(decode, decode.tpot_s <= limit.tpot_s)
     # Efficient sets per replica size: a small pool leaves other remainders than a large one.

@@ -3,10 +3,13 @@
 Notes
 -----
 ``b`` sequences per attention group decode together; each of a request's ``O`` output tokens costs ``1 / m`` steps,
-``m`` the tokens per step under speculation. Co-located: while one request decodes, the ``b`` others of its group each
-bring ``C`` prompt chunks, and a step with a chunk takes ``t_mixed`` instead of ``t_decode``:
+``m`` the tokens per step under speculation. Co-located: while one request decodes, the ``b - 1`` others of its group
+each bring ``C`` prompt chunks, and a step with a chunk takes ``t_mixed`` instead of ``t_decode``:
 
-``duration = (O / m - b C) t_decode + b C t_mixed``, all steps mixed if ``b C > O / m``.
+``duration = (O / m) ((1 - s) t_decode + s t_mixed)``, ``s = (b - 1) C m / O`` and all steps mixed if that exceeds 1.
+
+Attention groups that share experts step together: a prompt in any of them holds up all, and ``s`` becomes
+``1 - (1 - s) (1 - s_all)^(lambda (groups - 1))``, lambda the engine class's lockstep.
 
 Waiting for the prompt's turn is that of a single server with steady service at load ``rho``: ``rho / (2 (1 - rho))``
 services (Pollaczek–Khinchine with deterministic service). Throughput is users over residence (Little's law).
@@ -142,6 +145,14 @@ def colocated(
     # Prompts that arrive within one step share it, up to the engine's token budget.
     arriving = np.maximum(batch / steps_per_request, 1.0)
     chunk = np.minimum(computed * arriving, pricer.engine.prefill_step_tokens)
+    chunks = computed / chunk
+    # Shares of steps with a prompt: brought by a group's other requests, by all of its requests, by any group.
+    others = np.maximum(batch - 1.0, 0.0) * chunks / steps_per_request
+    each = batch * chunks / steps_per_request
+    apart = pricer.engine.lockstep_frac * (ranks.attn_dp - 1.0)
+    quiet = np.maximum(1.0 - each, 0.0) ** apart
+    share = 1.0 - np.maximum(1.0 - others, 0.0) * quiet
+    anywhere = 1.0 - np.maximum(1.0 - each, 0.0) * quiet
     prompt = prefill_tokens(workload, chunk)
     mixed = Tokens(
         decode_sequences=decode.decode_sequences,
@@ -150,24 +161,19 @@ def colocated(
         prefill_tokens=prompt.prefill_tokens,
         prefill_context=prompt.prefill_context,
         prefill_sequences=prompt.prefill_sequences,
+        prefill_share=np.minimum(each / np.maximum(anywhere, 1e-12), 1.0),
     )
     plain = pricer.step(ranks, pp, decode, decode=True, prefill=False)
     both = pricer.step(ranks, pp, mixed, decode=True, prefill=True)
-    chunks = computed / chunk
-    mixed_steps = batch * chunks
-    share = np.minimum(mixed_steps / steps_per_request, 1.0)
     duration = np.where(
-        mixed_steps < steps_per_request,
+        others < 1.0,
         steps_per_request * (plain.total + share * (both.total - plain.total)),
-        mixed_steps * both.total,
+        steps_per_request * others * both.total,
     )
     tpot = duration / workload.output_tokens
     own = np.maximum(chunks, 1.0) * both.total
-    ttft = (
-        pricer.engine.request_s
-        + 0.5 * plain.total
-        + own * (1.0 + _queue(share) * (1.0 - 1.0 / np.maximum(batch, 1.0)))
-    )
+    waiting = _queue(np.minimum(each, 1.0)) * (1.0 - 1.0 / np.maximum(batch, 1.0))
+    ttft = pricer.engine.request_s + 0.5 * plain.total + own * (1.0 + waiting)
     users = batch * ranks.attn_dp * pp
     return Served(
         ttft_s=ttft,
