@@ -186,3 +186,14 @@ def test_an_architecture_of_the_users_file_is_refused_by_name(tmp_path: Path) ->
     path.write_text(json.dumps({**TINY, "model_type": "t5"}))
     with pytest.raises(UnsupportedModel, match="the architecture 't5' is not supported"):
         load_model(str(path), (SHIPPED,))
+
+
+def test_the_guides_folder_is_a_catalog() -> None:
+    guide = Path(__file__).parent.parent.parent / "docs" / "guides" / "add-a-model"
+    dirs = (guide, SHIPPED)
+    assert check_models(dirs, only=[guide]) == []
+    named, awq, plain = (
+        load_model(word, dirs) for word in ("qwen2.5-3b", "qwen2.5-3b-awq", str(guide / "qwen2.5-3b"))
+    )
+    assert named.parameters() == awq.parameters() == plain.parameters() == 3_085_938_688
+    assert named.layers == plain.layers
