@@ -58,6 +58,7 @@ class Indexer:
         """Read ``index_*``; layers marked ``shared`` reuse the choice of the layer before."""
         heads, dim = text.count("index_n_heads", high=HEADS), text.count("index_head_dim")
         top_k = text.count("index_topk", high=TOKENS)
+        text.words("layer_types", choices=("deepseek_sparse_attention",), length=layers)
         kinds = text.words("indexer_types", choices=("full", "shared"), length=layers)
         if kinds is None and text.count("index_topk_freq", default=1, high=LAYERS) > 1:
             raise text.refuse("index_topk_freq without indexer_types")

@@ -51,7 +51,8 @@ def windows(text: Keys, layers: int, *, full_every: int = 0, default: int | None
     """
     kinds = text.words("layer_types", choices=("full_attention", "sliding_attention"), length=layers)
     on = text.flag("use_sliding_window", default=True)
-    window = text.count("sliding_window", default=default or 0, low=0, high=TOKENS) if on else 0
+    window = text.count("sliding_window", default=default or 0, low=0, high=TOKENS)
+    window = window if on else 0
     every = text.count("sliding_window_pattern", default=full_every, low=0, high=LAYERS)
     first = (
         text.count("max_window_layers", default=0, low=0, high=LAYERS)
@@ -131,7 +132,7 @@ def read_chatglm(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
     if not text.flag("rmsnorm", default=True):
         raise text.refuse("layer norm in place of RMS norm (rmsnorm = false)")
     text.must_not("a residual after the norm", "apply_residual_connection_post_layernorm", "pre_seq_len")
-    tied = text.flag("tie_word_embeddings")
+    tied, last_norm = text.flag("tie_word_embeddings"), text.flag("post_layer_norm", default=True)
     text.check()
     heads = Heads(num=num, kv=kv, dim=dim, v_dim=dim, bias=qkv_bias, out_bias=bias)
 
@@ -143,7 +144,7 @@ def read_chatglm(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
     head = Site(recipe).linear("lm_head", "head", hidden, vocab, shard="column")
     return Body(
         hidden_size=hidden, vocab_size=vocab, head=head, tied=tied, blocks=[layer(i) for i in range(layers)],
-        max_context=context, embedding=hidden * vocab, other=hidden,
+        max_context=context, embedding=hidden * vocab, other=hidden if last_norm else 0,
     )  # fmt: skip
 
 

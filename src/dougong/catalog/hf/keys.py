@@ -245,7 +245,8 @@ INERT = frozenset(
         "num_expert_group", "max_window_layers", "topk_method", "pretraining_tp", "aux_loss_alpha",
         "router_aux_loss_coef", "time_step_rank", "time_step_min", "time_step_max", "time_step_floor",
         "time_step_limit", "chunk_size", "chunk_size_feed_forward", "rotary_dim", "qk_head_dim",
-        "norm_topk_prob",
+        "norm_topk_prob", "layer_norm_epsilon", "layernorm_epsilon", "rope_local_base_freq",
+        "use_grouped_topk", "moe_shared_expert_overlap", "apply_query_key_layer_scaling",
     }
 )  # fmt: skip
 """Keys whose names look like sizes and whose values change no shape and no count."""

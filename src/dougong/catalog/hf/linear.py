@@ -14,6 +14,8 @@ lightning           decay 1, outer product 2, read-out 2                      5 
 gated delta rule    decay 1, prediction 2, outer product 2, read-out 2        7 dk dv
 ==================  ========================================================  ===========
 
+The convolution adds ``2 kernel`` FLOP per channel.
+
 References
 ----------
 Lightning: MiniMax-01, arXiv 2501.08313, equation 6. Gated delta rule: Yang et al., arXiv 2412.06464,
@@ -134,6 +136,8 @@ def read_qwen_hybrid(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Bo
     # Qwen3-Next ships one MTP module and does not state it
     mtp_num = text.count("mtp_num_hidden_layers", default=1 if family == "qwen3_next" else 0, low=0, high=100)
     text.must_not("MTP embeddings of their own", "mtp_use_dedicated_embeddings")
+    if routed is None:
+        text.must_not("layers without experts in a dense model", "num_experts_per_tok", "mlp_only_layers")
     text.check()
 
     def layer(path: str, *, attends: bool, routes: bool) -> Block:

@@ -191,4 +191,7 @@ def read_llama4(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
         block.name += " + dense"
         return block
 
-    return _body(frame, recipe, [layer(i) for i in range(frame.layers)])
+    body = _body(frame, recipe, [layer(i) for i in range(frame.layers)])
+    if any(rope):
+        body.notes.append(f"attention in chunks of {chunk} tokens is priced as a window of that size")
+    return body
