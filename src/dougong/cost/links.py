@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from dougong.calibration import Parameters, collectives
+from dougong.cost.arrays import choose
 from dougong.cost.machine import Level, Machine
 from dougong.ops import Collective
 from dougong.ops.operators import Number
@@ -30,7 +31,7 @@ def collective_seconds(operator: Collective, machine: Machine, p: Parameters, sl
         reach = np.clip(level.size / operator.stride, 1.0, operator.ranks)
         reach = np.maximum(reach, inner)
         # Rows that do not cross this level must not meet its (perhaps unknown) bandwidth.
-        total = total + np.where(reach > inner, _at_level(operator, level, inner, reach, p, slowdown), 0.0)
+        total = total + choose(reach > inner, _at_level(operator, level, inner, reach, p, slowdown), 0.0)
         inner = reach
     return total
 
@@ -41,12 +42,12 @@ def _at_level(
     outside = level.scale_out
     # In a mesh of n chips a group of g reaches its peers over g - 1 of its n - 1 links. Outer levels are lattices
     # of such meshes; what their figure counts is already what one chip has towards them.
-    idle = 1.0 - (reach - 1.0) / np.maximum(level.size / operator.stride - 1.0, 1.0)
-    used = 1.0 - level.mesh * (inner <= level.devices_per_chip) * idle
+    idle: Number = 1.0 - (reach - 1.0) / np.maximum(level.size / operator.stride - 1.0, 1.0)
+    used: Number = 1.0 - level.mesh * (inner <= level.devices_per_chip) * idle
     default = p.link_latency_scale_up_s + outside * (p.link_latency_scale_out_s - p.link_latency_scale_up_s)
-    link = {
+    link: dict[str, Number] = {
         "link_bytes_per_s": level.bandwidth * np.maximum(used, 1e-9) / slowdown,
-        "latency_s": np.where(np.isnan(level.latency), default, level.latency),
+        "latency_s": choose(np.isnan(level.latency), default, level.latency),
         "efficiency": p.link_efficiency_scale_up
         + outside * (p.link_efficiency_scale_out - p.link_efficiency_scale_up),
     }
@@ -58,10 +59,10 @@ def _at_level(
         # D (1 - (1 - 1/D)^k) distinct ones cross.
         domains = reach / inner
         crossing = domains * (1.0 - (1.0 - 1.0 / domains) ** operator.copies) / operator.copies
-        bulk = message * np.where(inner > 1.0, np.minimum(crossing, 1.0), 1.0)
+        bulk: Number = message * choose(inner > 1.0, np.minimum(crossing, 1.0), 1.0)
         # Inner hops run beside the outer ones: only the outermost level reached pays the start-up.
-        beside = message / (link["link_bytes_per_s"] * link["efficiency"])
-        return np.where(reach >= operator.ranks, _exchange(message, bulk, reach, outside, link, p), beside)
+        beside: Number = message / (link["link_bytes_per_s"] * link["efficiency"])
+        return choose(reach >= operator.ranks, _exchange(message, bulk, reach, outside, link, p), beside)
     ratio = reach / inner
     if operator.kind == "all_reduce":
         return collectives.all_reduce_s(

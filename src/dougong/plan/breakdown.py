@@ -11,8 +11,8 @@ from dougong.ops import Collective, Operator, Ranks, Tokens, lower
 from dougong.plan.types import OperatorCost, StepReport
 
 _FORMULA = {
-    "gemm": "2 m n k FLOP; m n k = {m:,.0f} x {n:,.0f} x {k:,.0f}",
-    "grouped_gemm": "{groups:,.1f} experts read, {m:,.1f} tokens each; n k = {n:,.0f} x {k:,.0f}",
+    "gemm": "2 m n k FLOP; m n k = {m:,.3g} x {n:,.0f} x {k:,.0f}",
+    "grouped_gemm": "{groups:,.3g} experts read, {m:,.3g} tokens each; n k = {n:,.0f} x {k:,.0f}",
     "decode_attention": "{parallel:,.0f} sequence x head streams over {n:,.0f} cached entries",
     "prefill_attention": "{m:,.0f} prompt tokens, each over {n:,.0f} entries on average",
     "linear_attention": "state read and written once per sequence",

@@ -15,6 +15,7 @@ from dougong.calibration import Parameters
 from dougong.calibration.engines import EngineClass, engine_classes
 from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
+from dougong.cost.arrays import choose
 from dougong.cost.machine import Machine, machine_of, stack
 from dougong.cost.precision import Precise, apply
 from dougong.cost.step import Pricer
@@ -114,8 +115,8 @@ def _columns(questions: Sequence[Question]) -> Columns:
         prompt_tokens=prompt,
         output_tokens=output,
         computed_prompt_tokens=np.maximum(prompt * (1 - hits), 1.0),
-        mean_decode_context=np.where(np.isnan(stated), prompt + output / 2, stated),
-        full_context=np.where(np.isnan(stated), prompt + output, np.maximum(stated, prompt)),
+        mean_decode_context=choose(np.isnan(stated), prompt + output / 2, stated),
+        full_context=choose(np.isnan(stated), prompt + output, np.maximum(stated, prompt)),
     )
 
 
@@ -148,16 +149,8 @@ def answer(
     }
     columns = run[first.mode](pricer, prepared)
     count = len(prepared.questions)
-    flat = {name: np.broadcast_to(value, (count, 1))[:, 0] for name, value in columns.items()}
-    return [
-        Answer(
-            **{
-                name: bool(values[i]) if name == "limited_by_cache" else float(values[i])
-                for name, values in flat.items()
-            }
-        )
-        for i in range(count)
-    ]
+    flat = {name: np.broadcast_to(value, (count, 1))[:, 0].tolist() for name, value in columns.items()}
+    return [Answer(**{name: values[i] for name, values in flat.items()}) for i in range(count)]
 
 
 def evaluate(
@@ -187,7 +180,7 @@ def _step_tokens(pricer: Pricer, prepared: Prepared) -> Array:
         np.nan if question.step_tokens is None else question.step_tokens for question in prepared.questions
     ]
     # Without a word on it, short prompts are batched up to the engine's budget, long ones are cut by it.
-    return np.where(np.isnan(_column(stated)), budget, _column(stated))
+    return choose(np.isnan(_column(stated)), budget, _column(stated))
 
 
 def _prefill_only(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
@@ -197,7 +190,7 @@ def _prefill_only(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     users = _column([np.nan if question.users is None else question.users for question in questions])
     tokens = _step_tokens(pricer, prepared)
     # A few users cannot fill the budget.
-    tokens = np.where(
+    tokens = choose(
         np.isnan(users),
         tokens,
         np.minimum(
@@ -207,7 +200,7 @@ def _prefill_only(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     served = prefill_pool(pricer, ranks, pp, shape, tokens, 0.0)
     rate = replicas * served.requests_per_s
     # All users' prompts queue for the pool; the mean request waits for half of the others.
-    queue = np.where(np.isnan(users), 0.0, np.maximum(users / rate - served.ttft_s, 0.0) / 2.0)
+    queue = choose(np.isnan(users), 0.0, np.maximum(users / rate - served.ttft_s, 0.0) / 2.0)
     return {
         "ttft_s": served.ttft_s + queue,
         "prefill_tokens_per_s_per_chip": rate * shape.prompt_tokens / _chips(prepared, "prefill"),
@@ -230,13 +223,13 @@ def _batch(prepared: Prepared, ranks: Ranks, pp: Array, room: Array) -> tuple[Ar
     stated = _column([np.nan if question.batch is None else question.batch for question in questions])
     users = _column([np.nan if question.users is None else question.users for question in questions])
     replicas = _column([question.decode_replicas for question in questions])
-    wanted = np.where(np.isnan(stated), users / (replicas * ranks.attn_dp * pp), stated)
-    return np.maximum(np.where(np.isnan(stated), np.minimum(wanted, room), wanted), 1.0), users
+    wanted = choose(np.isnan(stated), users / (replicas * ranks.attn_dp * pp), stated)
+    return np.maximum(choose(np.isnan(stated), np.minimum(wanted, room), wanted), 1.0), users
 
 
 def _saturating(served: Served, batch: Array, room: Array, latest: Array) -> Array:
     # The column of the batch that yields most among those that fit.
-    rate = np.where(batch <= np.minimum(room, latest), served.requests_per_s, -1.0)
+    rate = choose(batch <= np.minimum(room, latest), served.requests_per_s, -1.0)
     return np.argmax(rate, axis=1)[:, None]
 
 
@@ -311,8 +304,8 @@ def _colocated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     requests = replicas * served.requests_per_s
     inside = replicas * served.users
     # Fewer users than attention groups leave groups idle; more than the cache holds wait outside.
-    requests = np.where(users < inside, requests * users / inside, requests)
-    waiting = np.where(users > inside, (users - inside) / requests, 0.0)
+    requests = choose(users < inside, requests * users / inside, requests)
+    waiting = choose(users > inside, (users - inside) / requests, 0.0)
     # The mean prompt of the first wave waits for half of its group's prompts.
     waves = _column([question.waves for question in questions])
     first = np.maximum(chosen - 1.0, 0.0) / 2.0 * served.prompt_s / np.maximum(waves, 1.0)
@@ -354,7 +347,7 @@ def _disaggregated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     tpot, stayed, carried, chosen = (
         _pick(value, column, size) for value in (served.tpot_s, stay, rate, batch)
     )
-    ttft = np.where(np.isfinite(users), np.maximum(users / carried - stayed, single.ttft_s), single.ttft_s)
+    ttft = choose(np.isfinite(users), np.maximum(users / carried - stayed, single.ttft_s), single.ttft_s)
     chips = _chips(prepared, "decode") + _chips(prepared, "prefill")
     return {
         "ttft_s": ttft,

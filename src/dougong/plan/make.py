@@ -6,23 +6,23 @@ import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from dougong.calibration import Parameters
 from dougong.calibration.engines import engine_class
-from dougong.catalog.hardware import Price, System
+from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
 from dougong.cost.machine import Machine, machine_of
 from dougong.cost.precision import apply, check_kv
 from dougong.cost.step import Pricer
-from dougong.errors import InputError, UnknownFigure
-from dougong.facts import Figure, Source, worst_grade
+from dougong.errors import InputError
+from dougong.facts import Figure, worst_grade
 from dougong.plan.explain import explain
 from dougong.plan.money import rates_of
 from dougong.plan.options import Scene, option_of, transfer_seconds, with_steps
 from dougong.plan.rank import carries_load, distinct_best, front, keeps_limits, merit
+from dougong.plan.records import Records
 from dougong.plan.search import (
     FULL_LOAD,
     PREFILL_LOAD,
@@ -39,17 +39,6 @@ MAX_DEVICES = 20_000
 FRONT_POINTS = 24
 DEFAULT_ACCEPTANCE = 0.7
 """Of a drafted token, used only where drafting is asked for without a rate: arXiv 2506.12708, section 5.2."""
-
-
-class Records(Protocol):
-    """What planning needs of a catalog."""
-
-    def model(self, name: str) -> Model: ...
-    def system(self, name: str) -> System: ...
-    def prices(self, subject: str) -> tuple[Price, ...]: ...
-    def source(self, source_id: str) -> Source: ...
-    def edition(self) -> str: ...
-    def content_hash(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +170,10 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
         notes.append("the model ships no draft module; drafting is priced without its cost")
     chips = system.num_chips if request.chips is None else min(request.chips, system.num_chips)
     devices = min(int(chips * machine.devices_per_chip), MAX_DEVICES)
+    if devices < chips * machine.devices_per_chip:
+        notes.append(
+            f"only the first {MAX_DEVICES:,} devices are planned; beyond them it is more of the same"
+        )
     budget = pricer.engine.prefill_step_tokens
     decode_space = build(pricer, workload, devices, step_tokens=budget)
     acceptance = DEFAULT_ACCEPTANCE if request.acceptance is None else request.acceptance
@@ -357,21 +350,21 @@ def _ties(lead: Option, other: Option, request: PlanRequest) -> bool:
 
 def _pareto(found: Sequence[Found], request: PlanRequest) -> tuple[Option, ...]:
     points: list[tuple[float, float, Found, Deployments, int]] = []
+    if request.workload.output_tokens <= 1:
+        return ()  # one token has no time per output token to trade
     for one in found:
         for kind in one.kinds:
             good = kind.take(carries_load(kind, request, one.scene.devices))
-            if not len(good):
-                continue
             speed = 1.0 / good.tpot_s
             rate = good.requests_per_s * request.workload.output_tokens / good.devices
-            points += [
-                (float(speed[i]), float(rate[i]), one, good, int(i))
-                for i in front(speed, rate, 4 * FRONT_POINTS)
-            ]
-    if not points:
-        return ()
+            best = front(speed, rate, 4 * FRONT_POINTS)
+            points += [(float(speed[i]), float(rate[i]), one, good, int(i)) for i in best]
     chosen = front(np.array([p[0] for p in points]), np.array([p[1] for p in points]), FRONT_POINTS)
-    return tuple(option_of(points[i][2].scene, points[i][3], points[i][4], request) for i in chosen)
+    options: list[Option] = []
+    for i in chosen:
+        _, _, one, kind, index = points[int(i)]
+        options.append(option_of(one.scene, kind, index, request))
+    return tuple(options)
 
 
 def _figures(figures: Iterable[Figure], catalog: Records) -> tuple[FigureUse, ...]:
@@ -387,6 +380,3 @@ def _fingerprint(catalog: Records) -> str:
     return hashlib.sha256(
         f"{catalog.content_hash()} {Parameters.load()} {engine_class.__module__}".encode()
     ).hexdigest()[:16]
-
-
-__all__ = ["Found", "UnknownFigure", "check", "compare", "make_plan", "pricer_of", "search"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from dougong.cost.precision import Precise, apply
 from dougong.cost.step import Pricer
 from dougong.errors import CatalogError, InputError, UnknownFigure, UnsupportedModel
 from dougong.plan.layouts import RULES, Setting, Table, enumerate_layouts
+from dougong.plan.records import Records
 from dougong.plan.serving import colocated
 from dougong.plan.space import memory_of
 from dougong.plan.types import Fit, FitCell
@@ -33,22 +34,6 @@ NO_LIMIT = Limit()
 COARSE = np.array([1, 4, 16, 32, 64, 128, 256, 512, 1024], dtype=float)
 WIDEST = 512
 """Devices of the widest replica tried: a matrix asks what fits, not for the last per cent."""
-
-
-class Records(Protocol):
-    """What the matrix needs of a catalog."""
-
-    def model(self, name: str) -> Model:
-        """The model of this id."""
-        ...
-
-    def system(self, name: str) -> System:
-        """The system of this id."""
-        ...
-
-    def edition(self) -> str:
-        """The edition of the records."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,74 +159,50 @@ def _layouts(model: Model, machine: Machine, workload: Workload) -> Table:
 def _priced(
     model_id: str, seats: Sequence[_Seat], workload: Workload, limit: Limit, engine: str
 ) -> list[tuple[str, FitCell]]:
-    sizes = [len(seat.table) for seat in seats]
-    owner = np.repeat(np.arange(len(seats)), sizes)
+    owner = np.repeat(np.arange(len(seats)), [len(seat.table) for seat in seats])
     names = ("tp", "pp", "cp", "attn_dp", "expert_tp")
     table = Table(**{name: np.concatenate([getattr(seat.table, name) for seat in seats]) for name in names})
+    machines = [seat.machine for seat in seats]
     pricer = Pricer(
         precise=seats[0].precise,
-        machine=stack([seat.machine for seat in seats], owner),
+        machine=stack(machines, owner),
         parameters=Parameters.load(),
         engine=engine_class(engine),
     )
-    prints = memory_of(
-        pricer, table.ranks(), table.pp[:, None].astype(float), workload, pricer.engine.prefill_step_tokens
-    )
+    budget = pricer.engine.prefill_step_tokens
+    prints = memory_of(pricer, table.ranks(), table.pp[:, None].astype(float), workload, budget)
     most = np.broadcast_to(prints.sequences, (len(table), 1))
     free = np.broadcast_to(prints.free, (len(table), 1))[:, 0]
-    fits = most[:, 0] >= 1
+    kept = np.flatnonzero(most[:, 0] >= 1)
+    best = np.zeros((0, len(COARSE)))
+    if len(kept):
+        pricer = replace(pricer, machine=stack(machines, owner[kept]))
+        best = _rates(pricer, table.take(kept), most[kept], workload, limit)
     out: list[tuple[str, FitCell]] = []
-    if fits.any():
-        kept = np.flatnonzero(fits)
-        small = Pricer(
-            precise=pricer.precise,
-            machine=stack([seat.machine for seat in seats], owner[kept]),
-            parameters=pricer.parameters,
-            engine=pricer.engine,
-        )
-        part = table.take(kept)
-        served = colocated(
-            small, part.ranks(), part.pp[:, None].astype(float), workload, COARSE[None, :], 0.7
-        )
-        legal = COARSE[None, :] <= most[kept]
-        ok = (
-            legal
-            & (np.asarray(served.tpot_s) <= (limit.tpot_s or np.inf))
-            & (np.asarray(served.ttft_s) <= (limit.ttft_s or np.inf))
-        )
-        rate = (
-            served.requests_per_s
-            * workload.output_tokens
-            / part.devices[:, None]
-            * small.machine.devices_per_chip
-        )
-        best = np.where(ok, rate, -1.0)
     for number, seat in enumerate(seats):
-        mine = np.flatnonzero(owner[fits] == number) if fits.any() else np.zeros(0, dtype=int)
+        mine = np.flatnonzero(owner[kept] == number)
         if not len(mine):
-            short = float(-free[owner == number].max())
-            lack = units.show(max(short, 0.0), "byte")
+            lack = units.show(max(float(-free[owner == number].max()), 0.0), "byte")
             detail = f"the nearest layout lacks {lack} per device, or cannot hold one request"
             out.append((seat.system, _cell(model_id, seat.system, "does-not-fit", detail=detail)))
             continue
-        i, j = divmod(int(np.argmax(best[mine])), best.shape[1])
-        top = float(best[mine][i, j])
-        chips = float(part.devices[mine[i]]) / float(seat.machine.devices_per_chip)
+        i, j = divmod(int(np.argmax(best[mine])), len(COARSE))
+        layout, top = table.layout(int(kept[mine[i]])), float(best[mine[i], j])
         if top <= 0:
-            out.append(
-                (
-                    seat.system,
-                    _cell(
-                        model_id, seat.system, "misses-limit", detail="fits, but no layout keeps the limits"
-                    ),
-                )
-            )
+            detail = "fits, but no layout keeps the limits"
+            out.append((seat.system, _cell(model_id, seat.system, "misses-limit", detail=detail)))
             continue
-        layout = str(part.layout(int(mine[i])))
-        out.append(
-            (
-                seat.system,
-                _cell(model_id, seat.system, "fits", tokens_per_s_per_chip=top, chips=chips, layout=layout),
-            )
-        )
+        chips = layout.devices / float(seat.machine.devices_per_chip)
+        found = {"tokens_per_s_per_chip": top, "chips": chips, "layout": str(layout)}
+        out.append((seat.system, _cell(model_id, seat.system, "fits", **found)))
     return out
+
+
+def _rates(pricer: Pricer, table: Table, most: Array, workload: Workload, limit: Limit) -> Array:
+    # Output tokens/s per chip of each (layout, batch); -1 where the batch does not fit or a limit is missed.
+    batch = COARSE[None, :]
+    served = colocated(pricer, table.ranks(), table.pp[:, None].astype(float), workload, batch, 0.7)
+    ok = (batch <= most) & (np.asarray(served.tpot_s) <= (limit.tpot_s or np.inf))
+    ok &= np.asarray(served.ttft_s) <= (limit.ttft_s or np.inf)
+    chips = table.devices[:, None] / pricer.machine.devices_per_chip
+    return np.where(ok, served.requests_per_s * workload.output_tokens / chips, -1.0)

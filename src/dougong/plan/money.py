@@ -7,19 +7,12 @@ from typing import Protocol
 
 from dougong.catalog.hardware import Price, System
 from dougong.facts import Figure, Unknown, known
+from dougong.plan.records import Records
 from dougong.plan.types import PlanRequest
 
 _KINDS = ("owning-neocloud", "owning-hyperscaler", "rental-3-year", "rental-list")
 """Preference among price kinds: what it costs to own and run comes before what is asked in the market."""
 KWH_J = 3.6e6
-
-
-class PriceList(Protocol):
-    """Where prices are looked up."""
-
-    def prices(self, subject: str) -> tuple[Price, ...]:
-        """Prices of a chip, a system, ``electricity`` or ``grid``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +36,7 @@ class Rates:
     figures: tuple[Figure, ...]
 
 
-def rates_of(system: System, request: PlanRequest, catalog: PriceList) -> Rates:
+def rates_of(system: System, request: PlanRequest, catalog: Records) -> Rates:
     """Find the rates: the user's flags first, then the catalog, then nothing."""
     notes: list[str] = []
     figures: list[Figure] = []

@@ -69,6 +69,8 @@ def distinct_best(found: Deployments, score: Array, count: int) -> Array:
 
 def front(speed: Array, rate: Array, keep: int) -> Array:
     """Indices that no other beats in both tokens/s per user and tokens/s per chip, fastest user first."""
+    if not len(speed):
+        return np.zeros(0, dtype=int)
     order = np.lexsort((-rate, -speed))
     best = np.maximum.accumulate(rate[order])
     chosen = order[np.concatenate(([True], best[1:] > best[:-1] * (1 + 1e-6)))] if len(order) else order

@@ -22,6 +22,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dougong.cost.arrays import choose
 from dougong.cost.step import Pricer, StepSeconds, tokens_per_step
 from dougong.ops import Ranks, Tokens
 from dougong.ops.operators import Number
@@ -165,14 +166,17 @@ def colocated(
     )
     plain = pricer.step(ranks, pp, decode, decode=True, prefill=False)
     both = pricer.step(ranks, pp, mixed, decode=True, prefill=True)
-    duration = np.where(
+    duration = choose(
         others < 1.0,
         steps_per_request * (plain.total + share * (both.total - plain.total)),
         steps_per_request * others * both.total,
     )
-    tpot = duration / workload.output_tokens
-    own = np.maximum(chunks, 1.0) * both.total
-    waiting = _queue(np.minimum(each, 1.0)) * (1.0 - 1.0 / np.maximum(batch, 1.0))
+    tpot: Number = duration / workload.output_tokens
+    # One output token is the prompt's own: nothing decodes, and the prompts of a batch queue for each other.
+    alone = np.asarray(workload.output_tokens) <= 1.0
+    tpot = choose(alone, 0.0, tpot)
+    own = np.maximum(chunks * choose(alone, batch, 1.0), 1.0) * both.total
+    waiting = _queue(choose(alone, 0.0, np.minimum(each, 1.0))) * (1.0 - 1.0 / np.maximum(batch, 1.0))
     ttft = pricer.engine.request_s + 0.5 * plain.total + own * (1.0 + waiting)
     users = batch * ranks.attn_dp * pp
     return Served(
