@@ -19,6 +19,7 @@ import numpy as np
 from dougong.calibration import Parameters
 from dougong.calibration.engines import EngineClass
 from dougong.catalog.models import Layer
+from dougong.cost.arrays import choose
 from dougong.cost.machine import Machine
 from dougong.cost.precision import Precise
 from dougong.cost.pricing import seconds
@@ -113,7 +114,10 @@ class Pricer:
         scheduling = engine.step_s * (1.0 + drafting) + engine.sequence_s * tokens.decode_sequences
         scheduling = scheduling + (engine.prefill_s if prefill else 0.0)
         gaps = engine.layer_s * model.num_layers
-        hop = self._hop(tokens, ranks) * (pp > 1.0) if np.any(np.asarray(pp) > 1) else 0.0
+        hop: Number = 0.0
+        if np.any(np.asarray(pp) > 1):
+            # An unknown link must not reach the rows of one stage.
+            hop = choose(pp > 1.0, self._hop(tokens, ranks), 0.0)
         spent = layers.plus(ends)
         busy = spent.compute + spent.reduce + spent.exchange - hidden + gaps + pp * (scheduling + hop)
         # Stages take turns: all wait for the fullest, which has the most layers and both ends of the model.

@@ -55,7 +55,12 @@ def breakdown(
         groups["waiting for the fullest stage"] = (float(total.bubble), "host")
     rest = whole - sum(spent for spent, _ in groups.values())
     if abs(rest) > 1e-3 * whole:
-        groups["drafting" if rest > 0 else "hidden exchange"] = (rest, "compute" if rest > 0 else "scale_up")
+        drafts = decode and pricer.draft_tokens > 0
+        groups.update(
+            {"drafting": (rest, "compute")}
+            if rest > 0 and drafts
+            else {"between stages" if rest > 0 else "hidden exchange": (rest, "scale_up")}
+        )
     return StepReport(
         phase=phase,
         seconds=whole,
