@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 
 from dougong.calibration.facts import load_facts
-from dougong.calibration.report import account, parameters_toml, residuals_toml, table
+from dougong.calibration.report import account, chips_toml, parameters_toml, residuals_toml, table
 
 
 def main() -> None:
-    """Print the table of misses and rewrite ``parameters.toml`` and ``residuals.toml``."""
+    """Print the table of misses and rewrite ``parameters.toml``, ``residuals.toml`` and ``chips.toml``."""
     result = account(load_facts())
     sys.stdout.write(table(result) + "\n")
     for name, text in (
         ("parameters.toml", parameters_toml(result)),
         ("residuals.toml", residuals_toml(result)),
+        ("chips.toml", chips_toml(result)),
     ):
         target = Path(__file__).parent / "data" / name
         target.write_text(text, encoding="utf-8")

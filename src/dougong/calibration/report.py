@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from dougong.calibration.chips import KINDS, SHRINK_ROWS
 from dougong.calibration.facts import Facts, Floats, Mask
 from dougong.calibration.families import CHOSEN, FAMILIES
 from dougong.calibration.fitting import Fitted, fit_operators, gathered, leave_one_out, spread
@@ -133,6 +134,22 @@ def residuals_toml(result: Account) -> str:
         if len(documents) > 1:
             lines.append(f"leave_one_document_out = {_spread(result.without_document[mask])}")
         lines += [f"documents = {json.dumps(sorted(documents), ensure_ascii=False)}", ""]
+    return "\n".join(lines)
+
+
+def chips_toml(result: Account) -> str:
+    """``chips.toml``: factors of chips whose operators were measured; see :mod:`dougong.calibration.chips`."""
+    facts, residual = result.fitted.facts, result.fitted.residual
+    lines = [*_HEAD, f"schema = {SCHEMA}", ""]
+    for chip in sorted(set(facts.words["chip"].tolist())):
+        found: list[str] = []
+        for kind in KINDS:
+            mask = np.isin(facts.words["op"], GROUPS[kind]) & (facts.words["chip"] == chip)
+            if rows := int(mask.sum()):
+                factor = float(np.exp(-residual[mask].mean() * rows / (rows + SHRINK_ROWS)))
+                found.append(f"{kind} = {factor:.4g}  # {rows} rows")
+        if found:
+            lines += [f"[factor.{chip}]", *found, ""]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dougong.calibration.chips import KINDS, factors
 from dougong.catalog.hardware import System
 from dougong.facts import Figure, Unknown
 from dougong.ops.operators import Number
@@ -54,9 +55,16 @@ class Machine:
     capacity: Number  # memory, one device [byte]
     levels: tuple[Level, ...]  # inner to outer
     figures: tuple[Figure, ...] = ()
+    factors: Mapping[str, Number] = field(
+        default_factory=dict[str, Number]
+    )  # kind of operator -> on its time [1]
     unknown_links: Mapping[int, Unknown] = field(
         default_factory=dict[int, Unknown]
     )  # size -> why the level is unknown
+
+    def factor(self, kind: str) -> Number:
+        """What this chip's own measured operators add to the shared forms [1]; 1 where nothing was measured."""
+        return self.factors.get(kind, 1.0)
 
     def peak(self, dtype: str) -> Number:
         """Dense peak of one device [FLOP/s]."""
@@ -126,6 +134,7 @@ def machine_of(system: System) -> Machine:
         capacity=float(capacity) / devices,
         levels=tuple(levels),
         figures=tuple(figures),
+        factors=factors(chip.id),
         unknown_links=unknown,
     )
 
@@ -163,4 +172,5 @@ def stack(machines: Sequence[Machine], index: Array) -> Machine:
             for i in range(depth)
         ),
         figures=tuple(figure for machine in machines for figure in machine.figures),
+        factors={kind: column([machine.factor(kind) for machine in machines]) for kind in KINDS},
     )

@@ -6,14 +6,21 @@ from dougong.calibration import Parameters, forms
 from dougong.calibration.engines import EngineClass
 from dougong.cost.links import collective_seconds
 from dougong.cost.machine import Machine
-from dougong.ops import Collective, Operator
+from dougong.ops import Collective, Compute, Operator
 from dougong.ops.operators import Number
 
 
 def seconds(operator: Operator, machine: Machine, p: Parameters, engine: EngineClass) -> Number:
     """Seconds of one instance of ``operator`` on one device (not times ``count``) [s]."""
     if isinstance(operator, Collective):
-        return collective_seconds(operator, machine, p, engine.link_slowdown)
+        spent = collective_seconds(operator, machine, p, engine.link_slowdown)
+    else:
+        spent = compute_seconds(operator, machine, p, engine)
+    return spent * machine.factor(operator.kind)
+
+
+def compute_seconds(operator: Compute, machine: Machine, p: Parameters, engine: EngineClass) -> Number:
+    """Seconds of one operator by the forms that all chips share [s]."""
     # Slowdowns stretch the work, not the chip: efficiencies were fitted on the chip's own balance.
     io_bytes = operator.io_bytes * engine.memory_slowdown
     if operator.kind == "elementwise":
