@@ -37,7 +37,9 @@ class Chip:
     aliases: tuple[str, ...] = ()
     note: str = ""
     compute_dense: Mapping[str, Value] = field(default_factory=dict[str, Value])  # dtype -> [FLOP/s] dense
-    compute_sparse: Mapping[str, Value] = field(default_factory=dict[str, Value])  # dtype -> [FLOP/s] with 2:4 sparsity
+    compute_sparse: Mapping[str, Value] = field(
+        default_factory=dict[str, Value]
+    )  # dtype -> [FLOP/s] with 2:4 sparsity
     not_supported: tuple[str, ...] = ()  # dtypes the chip has no units for
     memory_kind: str = ""
     memory_capacity: Value  # [byte]
@@ -49,7 +51,9 @@ class Chip:
     scale_up_topology: str = "unknown"  # switched | mesh | ring | torus | unknown
     chips_per_node: int = 8  # chips in the server the chip is usually sold in
     power_tdp: Value  # [W]
-    measured: Mapping[str, Value] = field(default_factory=dict[str, Value])  # achieved figures, never used as peaks
+    measured: Mapping[str, Value] = field(
+        default_factory=dict[str, Value]
+    )  # achieved figures, never used as peaks
 
     def peak(self, dtype: str) -> Figure:
         """Dense peak rate [FLOP/s] for ``dtype``; raises UnknownFigure where the catalog has none."""
@@ -104,7 +108,9 @@ class System:
     aliases: tuple[str, ...] = ()
     note: str = ""
     power: Mapping[str, Value] = field(default_factory=dict[str, Value])  # "all_in" [W] for the whole system
-    totals: Mapping[str, Value] = field(default_factory=dict[str, Value])  # printed totals, checked against the chip
+    totals: Mapping[str, Value] = field(
+        default_factory=dict[str, Value]
+    )  # printed totals, checked against the chip
     ad_hoc: bool = False  # made from "N x chip"
 
     def figures(self) -> Iterator[tuple[str, Value]]:
@@ -124,7 +130,9 @@ class Price:
 
     id: str
     subject: str  # chip id, system id, or "electricity" | "grid"
-    kind: str  # owning-hyperscaler | owning-neocloud | rental-3-year | rental-list | purchase | tariff | carbon
+    kind: (
+        str  # owning-hyperscaler | owning-neocloud | rental-3-year | rental-list | purchase | tariff | carbon
+    )
     value: Value  # [USD/s] per chip, [USD] purchase, [USD/J], [g/J]
     region: str = ""
     year: int | None = None
