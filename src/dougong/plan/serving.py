@@ -6,7 +6,8 @@ Notes
 ``m`` the tokens per step under speculation. Co-located: while one request decodes, the ``b - 1`` others of its group
 each bring ``C`` prompt chunks, and a step with a chunk takes ``t_mixed`` instead of ``t_decode``:
 
-``duration = (O / m) ((1 - s) t_decode + s t_mixed)``, ``s = (b - 1) C m / O`` and all steps mixed if that exceeds 1.
+``duration = (O / m) ((1 - s) t_decode + s t_mixed)``, ``s = (b - 1) C m / O``. Where that exceeds 1 all steps are
+mixed, prompts bound the rate at ``1 / (C t_mixed)``, and requests wait for their first token.
 
 Attention groups that share experts step together: a prompt in any of them holds up all, and ``s`` becomes
 ``1 - (1 - s) (1 - s_all)^(lambda (groups - 1))``, lambda the engine class's lockstep.
@@ -135,6 +136,37 @@ def prefill_pool(
     )
 
 
+def mixed_shares(
+    batch: Number, chunks: Number, steps: Number, groups: Number, lockstep: Number
+) -> tuple[Number, Number, Number]:
+    """How often a decoding request meets a step with prompt tokens.
+
+    Parameters
+    ----------
+    batch
+        Requests of one attention group [request].
+    chunks
+        Steps one prompt takes; below one where prompts share a step [1].
+    steps
+        Decode steps of one request [1].
+    groups
+        Attention groups that step together [1].
+    lockstep
+        0: all take their prompts in the same steps; 1: each when it comes [1].
+
+    Returns
+    -------
+    tuple
+        Share of a request's decode steps that are mixed; share of all steps that are; and a group's own load of
+        prompts, above 1 where requests come faster than their prompts can be computed [1].
+    """
+    others = np.maximum(batch - 1.0, 0.0) * chunks / steps
+    each = batch * chunks / steps
+    quiet = np.maximum(1.0 - each, 0.0) ** (lockstep * (groups - 1.0))
+    share = 1.0 - np.maximum(1.0 - others, 0.0) * quiet
+    return share, 1.0 - np.maximum(1.0 - each, 0.0) * quiet, each
+
+
 def colocated(
     pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float
 ) -> Served:
@@ -147,13 +179,9 @@ def colocated(
     arriving = np.maximum(batch / steps_per_request, 1.0)
     chunk = np.minimum(computed * arriving, pricer.engine.prefill_step_tokens)
     chunks = computed / chunk
-    # Shares of steps with a prompt: brought by a group's other requests, by all of its requests, by any group.
-    others = np.maximum(batch - 1.0, 0.0) * chunks / steps_per_request
-    each = batch * chunks / steps_per_request
-    apart = pricer.engine.lockstep_frac * (ranks.attn_dp - 1.0)
-    quiet = np.maximum(1.0 - each, 0.0) ** apart
-    share = 1.0 - np.maximum(1.0 - others, 0.0) * quiet
-    anywhere = 1.0 - np.maximum(1.0 - each, 0.0) * quiet
+    share, anywhere, each = mixed_shares(
+        batch, chunks, steps_per_request, ranks.attn_dp, pricer.engine.lockstep_frac
+    )
     prompt = prefill_tokens(workload, chunk)
     mixed = Tokens(
         decode_sequences=decode.decode_sequences,
@@ -166,18 +194,15 @@ def colocated(
     )
     plain = pricer.step(ranks, pp, decode, decode=True, prefill=False)
     both = pricer.step(ranks, pp, mixed, decode=True, prefill=True)
-    duration = choose(
-        others < 1.0,
-        steps_per_request * (plain.total + share * (both.total - plain.total)),
-        steps_per_request * others * both.total,
-    )
-    tpot: Number = duration / workload.output_tokens
-    # One output token is the prompt's own: nothing decodes, and the prompts of a batch queue for each other.
-    alone = np.asarray(workload.output_tokens) <= 1.0
-    tpot = choose(alone, 0.0, tpot)
-    own = np.maximum(chunks * choose(alone, batch, 1.0), 1.0) * both.total
-    waiting = _queue(choose(alone, 0.0, np.minimum(each, 1.0))) * (1.0 - 1.0 / np.maximum(batch, 1.0))
+    tpot: Number = steps_per_request * (plain.total + share * (both.total - plain.total))
+    tpot = tpot / workload.output_tokens
+    # One output token is the prompt's own: nothing decodes.
+    tpot = choose(np.asarray(workload.output_tokens) <= 1.0, 0.0, tpot)
+    own = np.maximum(chunks, 1.0) * both.total
+    waiting = _queue(np.minimum(each, 1.0)) * (1.0 - 1.0 / np.maximum(batch, 1.0))
     ttft = pricer.engine.request_s + 0.5 * plain.total + own * (1.0 + waiting)
+    # Prompts are computed one after the other: what a group cannot decode meanwhile waits for its first token.
+    ttft = np.maximum(ttft, batch * chunks * both.total - (workload.output_tokens - 1.0) * tpot)
     users = batch * ranks.attn_dp * pp
     return Served(
         ttft_s=ttft,
