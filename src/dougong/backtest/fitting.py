@@ -30,7 +30,7 @@ SLOWDOWNS = ("compute_slowdown", "memory_slowdown", "link_slowdown")
 """Fitted in the logarithm of their excess over one: a stack is not faster than its kernels."""
 WEIGHTS: Mapping[str, float] = {"ttft_s": 0.2}
 """Weight of a metric's residual; first tokens carry queues that no closed form knows. Others weigh one."""
-PULL = 0.5
+PULL = 0.3
 SCALE = 0.2
 ROUNDS = 40
 DIGITS = 4
@@ -143,7 +143,7 @@ def fit_class(
         start,
         pull=PULL,
         scale=SCALE,
-        rounds=8 if begin else ROUNDS,
+        rounds=4 if begin else ROUNDS,
     )
     return decode(centre, theta, digits=DIGITS)
 
