@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -66,13 +67,16 @@ QUESTIONS = {
 def timed(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak resident bytes of a whole process; raises if it fails."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    message = process.stderr.read() if process.stderr else b""
-    _, status, usage = os.wait4(process.pid, 0)
-    spent = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1):
-        raise RuntimeError(f"{' '.join(command)} left with {process.returncode}: {message.decode()[-400:]}")
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as message:
+        process = subprocess.Popen(command, stdout=output, stderr=message)
+        _, status, usage = os.wait4(process.pid, 0)
+        spent = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        printed = output.tell()
+        message.seek(0)
+        words = message.read().decode()[-400:]
+    if process.returncode != 0 or not printed:
+        raise RuntimeError(f"{' '.join(command)} left with {process.returncode}: {words}")
     scale = 1 if sys.platform == "darwin" else 1024
     return spent, usage.ru_maxrss * scale
 

@@ -23,13 +23,15 @@ from dougong.ops.operators import Number
 
 def collective_seconds(operator: Collective, machine: Machine, p: Parameters, slowdown: float) -> Number:
     """Seconds of one collective [s]; 0 for a group of one; NaN where a link it crosses is unknown."""
-    if np.ndim(operator.ranks) == 0 and operator.ranks <= 1:
+    if np.all(np.asarray(operator.ranks) <= 1):
         return 0.0
     total: Number = 0.0
     inner: Number = 1.0
     for level in machine.levels:
         reach = np.clip(level.size / operator.stride, 1.0, operator.ranks)
         reach = np.maximum(reach, inner)
+        if not np.any(reach > inner):
+            continue
         # Rows that do not cross this level must not meet its (perhaps unknown) bandwidth.
         total = total + choose(reach > inner, _at_level(operator, level, inner, reach, p, slowdown), 0.0)
         inner = reach

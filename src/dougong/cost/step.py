@@ -23,7 +23,16 @@ from dougong.cost.arrays import choose
 from dougong.cost.machine import Machine
 from dougong.cost.precision import Precise
 from dougong.cost.pricing import seconds
-from dougong.ops import Collective, Operator, Ranks, Tokens, lower_attention, lower_ffn, lower_head
+from dougong.ops import (
+    Collective,
+    Operator,
+    Ranks,
+    Tokens,
+    lower_attention,
+    lower_dense,
+    lower_experts,
+    lower_head,
+)
 from dougong.ops.operators import Number
 
 Array = Any
@@ -163,16 +172,21 @@ class Pricer:
             operators = lower_attention(layer, tokens, few, dtypes, hidden, decode=decode, prefill=prefill)
             return replace(self, machine=machine).price(operators)
 
-        def ffn(few: Ranks, machine: Machine) -> Spent:
-            load = self.expert_load(few)
-            return replace(self, machine=machine).price(
-                lower_ffn(layer, tokens, few, dtypes, hidden, imbalance=load)
-            )
+        def dense(few: Ranks, machine: Machine) -> Spent:
+            return replace(self, machine=machine).price(lower_dense(layer, tokens, few, dtypes, hidden))
 
-        matters = ("tp", "cp", "attn_dp", "expert_tp") if layer.experts else ("tp", "cp")
-        return self._distinct(attention, tokens, ranks, ("tp", "cp")).plus(
-            self._distinct(ffn, tokens, ranks, matters)
-        )
+        spent = self._distinct(attention, tokens, ranks, ("tp", "cp"))
+        spent = spent.plus(self._distinct(dense, tokens, ranks, ("tp", "cp")))
+        bank = layer.experts
+        if bank is None:
+            return spent
+
+        def experts(few: Ranks, machine: Machine) -> Spent:
+            load = self.expert_load(few)
+            operators = lower_experts(layer, bank, tokens, few, dtypes, imbalance=load)
+            return replace(self, machine=machine).price(operators)
+
+        return spent.plus(self._distinct(experts, tokens, ranks, ("tp", "cp", "attn_dp", "expert_tp")))
 
     def _head(self, tokens: Tokens, ranks: Ranks) -> Spent:
         def head(few: Ranks, machine: Machine) -> Spent:

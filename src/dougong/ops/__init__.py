@@ -5,7 +5,7 @@ million candidates. No third party is imported. Start at :func:`lower`.
 """
 
 from dougong.ops.attention import lower_attention
-from dougong.ops.ffn import lower_ffn
+from dougong.ops.ffn import lower_dense, lower_experts, lower_ffn
 from dougong.ops.lowering import lower, lower_head
 from dougong.ops.operators import Collective, Compute, Operator
 from dougong.ops.shapes import Dtypes, Ranks, Tokens
@@ -19,6 +19,8 @@ __all__ = [
     "Tokens",
     "lower",
     "lower_attention",
+    "lower_dense",
+    "lower_experts",
     "lower_ffn",
     "lower_head",
 ]

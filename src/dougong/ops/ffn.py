@@ -24,30 +24,48 @@ def lower_ffn(
     *,
     imbalance: Number = 1.0,
 ) -> Iterator[Operator]:
-    """Feed-forward half of one layer kind: dense or shared matrices, routed experts and their exchange.
+    """Feed-forward half of one layer kind: dense matrices, then routed experts; see the two functions below."""
+    yield from lower_dense(layer, tokens, ranks, dtypes, hidden_size)
+    if layer.experts is not None:
+        yield from lower_experts(layer, layer.experts, tokens, ranks, dtypes, imbalance=imbalance)
+
+
+def lower_dense(
+    layer: Layer, tokens: Tokens, ranks: Ranks, dtypes: Dtypes, hidden_size: int
+) -> Iterator[Operator]:
+    """Dense and shared matrices and the router; depends on ``tp`` and ``cp`` only."""
+    t = tokens.decode_tokens + tokens.prefill_tokens / ranks.cp
+    dense = [linear for linear in layer.linears if linear.group in ("dense_ffn", "shared_expert", "router")]
+    for linear in dense:
+        yield gemm(linear, layer.count, t, ranks.tp, dtypes)
+    if dense and layer.experts is None:
+        yield Collective(
+            name="ffn_all_reduce",
+            group="dense_ffn",
+            kind="all_reduce",
+            count=layer.count,
+            bytes_out=t * hidden_size * bytes_of(dtypes.activation),
+            ranks=ranks.tp,
+        )
+
+
+def lower_experts(
+    layer: Layer,
+    experts: Experts,
+    tokens: Tokens,
+    ranks: Ranks,
+    dtypes: Dtypes,
+    *,
+    imbalance: Number = 1.0,
+) -> Iterator[Operator]:
+    """Routed experts and their exchange.
 
     Parameters
     ----------
     imbalance
-        Load of the busiest device over the mean, at least 1 [1].
+        Mean load of the busiest device over that of all, at least 1 [1].
     """
-    t = tokens.decode_tokens + tokens.prefill_tokens / ranks.cp
     activation = bytes_of(dtypes.activation)
-    dense = [linear for linear in layer.linears if linear.group in ("dense_ffn", "shared_expert", "router")]
-    for linear in dense:
-        yield gemm(linear, layer.count, t, ranks.tp, dtypes)
-    experts = layer.experts
-    if experts is None:
-        if dense:
-            yield Collective(
-                name="ffn_all_reduce",
-                group="dense_ffn",
-                kind="all_reduce",
-                count=layer.count,
-                bytes_out=t * hidden_size * activation,
-                ranks=ranks.tp,
-            )
-        return
     # Every token of every attention group is routed; a device sees its experts' share.
     everyone = (tokens.decode_tokens + tokens.prefill_tokens * tokens.prefill_share) * ranks.attn_dp
     held = experts.num / ranks.ep
