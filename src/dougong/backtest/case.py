@@ -204,6 +204,13 @@ class Case:
         if self.refused is None and not self.measured:
             yield "nothing measured, and no reason why it is refused"
 
+    def __str__(self) -> str:
+        cuts = [f"{'' if phase == 'all' else f'{phase} '}{placed}" for phase, placed in self.layouts.items()]
+        lengths = (self.prompt_tokens or self.context_tokens, self.output_tokens)
+        said = [self.engine, "; ".join(cuts), "/".join(str(tokens) for tokens in lengths if tokens)]
+        load = f"{self.concurrency} in flight" if self.concurrency else ""
+        return ", ".join(word for word in (f"{self.model} on {self.system}", *said, load) if word)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCase:
@@ -240,6 +247,10 @@ class OperatorCase:
                 yield f"measured.{metric} is no metric; legal: {', '.join(OPERATOR_METRICS)}"
         if self.refused is None and not self.measured:
             yield "nothing measured, and no reason why it is refused"
+
+    def __str__(self) -> str:
+        shape = ", ".join(f"{name} {value:g}" for name, value in self.shape.items())
+        return f"{self.op} on {self.chip}: {shape}" if shape else f"{self.op} on {self.chip}"
 
 
 AnyCase = Case | OperatorCase

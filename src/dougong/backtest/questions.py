@@ -178,6 +178,9 @@ class PlanPredictor:
     answers: dict[str, Mapping[str, Interval] | str] = field(
         default_factory=dict[str, Mapping[str, Interval] | str]
     )
+    checkpoints: dict[tuple[str, str | None, str | None], tuple[Model, bool]] = field(
+        default_factory=dict[tuple[str, str | None, str | None], tuple[Model, bool]]
+    )  # (model, experts, activations) -> record, and whether it is quantised so
 
     def __call__(self, case: AnyCase) -> Mapping[str, Interval] | str:
         """Predict one case."""
@@ -220,7 +223,8 @@ class PlanPredictor:
                 continue
             try:
                 model, case = self._model(case)
-                systems.setdefault(case.system, self.catalog.system(case.system))
+                if case.system not in systems:
+                    systems[case.system] = self.catalog.system(case.system)
                 models[model.id] = model
                 mine = asks_of(case, model.id)
             except CatalogError:
@@ -250,21 +254,28 @@ class PlanPredictor:
 
     def _model(self, case: Case) -> tuple[Model, Case]:
         """The model, in a published checkpoint of the precision where the catalog has one."""
-        words = {case.precision.experts, case.precision.activations}
-        native = replace(case, precision=Precision(kv=case.precision.kv))
-        model = self.catalog.model(case.model)
-        if words == {"fp8_e4m3"} and model.activation_dtype == "fp8_e4m3":
-            return model, native
-        kind = {"nvfp4": "nvfp4", "fp8_e4m3": "fp8"}.get(case.precision.experts or "")
-        if kind is None or case.precision.experts != case.precision.activations:
-            return model, case
+        precision = case.precision
+        key = (case.model, precision.experts, precision.activations)
+        if key not in self.checkpoints:
+            self.checkpoints[key] = self._checkpoint(case)
+        model, native = self.checkpoints[key]
+        return model, replace(case, precision=Precision(kv=precision.kv)) if native else case
+
+    def _checkpoint(self, case: Case) -> tuple[Model, bool]:
+        """The model's record, and whether it is quantised as the case is."""
+        model, experts = self.catalog.model(case.model), case.precision.experts
+        if experts != case.precision.activations:
+            return model, False
+        if experts == "fp8_e4m3" == model.activation_dtype:
+            return model, True
+        kind = {"nvfp4": "nvfp4", "fp8_e4m3": "fp8"}.get(experts or "")
         # A dated revision is quantised as its family is.
-        for name in (f"{model.id}-{kind}", f"{re.sub(r'-[0-9]{4}$', '', model.id)}-{kind}"):
+        for name in (model.id, re.sub(r"-[0-9]{4}$", "", model.id)) if kind else ():
             try:
-                return self.catalog.model(name), native
+                return self.catalog.model(f"{name}-{kind}"), True
             except UnknownId:
                 continue
-        return model, case
+        return model, False
 
     def _name_unknown_links(self, case: Case, system: System) -> None:
         """A prediction that is no number, because a link on its way has no published bandwidth, says so."""

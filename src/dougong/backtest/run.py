@@ -11,6 +11,9 @@ from typing import Any, Protocol
 from dougong.backtest.case import AnyCase, Case
 from dougong.plan.types import Interval
 
+OPERATOR = "operator"
+"""Stands for the regime of an operator case."""
+
 GROUPS: Mapping[str, Callable[[AnyCase], str]] = {
     "document": lambda case: case.source.document,
     "vendor": lambda case: case.vendor,
@@ -18,11 +21,14 @@ GROUPS: Mapping[str, Callable[[AnyCase], str]] = {
     "chip": lambda case: case.chip,
     "family": lambda case: case.family if isinstance(case, Case) else case.op,
     "engine_class": lambda case: case.engine_class if isinstance(case, Case) else case.library,
-    "regime": lambda case: case.regime if isinstance(case, Case) else "operator",
+    "regime": lambda case: case.regime if isinstance(case, Case) else OPERATOR,
     "use": lambda case: case.use if isinstance(case, Case) else "validate",
 }
 """How a case is filed, by name of the grouping."""
 
+
+BY = ("vendor", "family", "engine_class", "regime")
+"""Groupings that a summary shows where none are asked for."""
 
 NOTHING = "none"
 """Stands for the metric of a case that measures nothing we predict; such a case is always refused."""
@@ -79,6 +85,7 @@ class Spread:
     mean_abs: float | None
     bias: float | None  # median signed error
     coverage: float | None  # share of measurements inside their interval
+    width_ratio: float | None  # median of the interval's upper over its lower end
 
     def row(self) -> dict[str, Any]:
         """The JSON form."""
@@ -133,10 +140,11 @@ def _answered(blank: Outcome, answer: Mapping[str, Interval] | str) -> Outcome:
 
 
 def spread(outcomes: Sequence[Outcome]) -> Spread:
-    """Median, 90th percentile and mean of |error|, bias and interval coverage of a set of outcomes."""
+    """Median, 90th percentile and mean of |error|, bias, coverage and width of intervals of a set of outcomes."""
     errors = sorted(outcome.error_frac for outcome in outcomes if outcome.error_frac is not None)
     sizes = sorted(abs(error) for error in errors)
     held = [outcome.covered for outcome in outcomes if outcome.covered is not None]
+    widths = sorted(outcome.high / outcome.low for outcome in outcomes if outcome.low and outcome.high)
     return Spread(
         cases=len({outcome.id for outcome in outcomes if outcome.error_frac is not None}),
         predicted=len(errors),
@@ -146,6 +154,7 @@ def spread(outcomes: Sequence[Outcome]) -> Spread:
         mean_abs=fmean(sizes) if sizes else None,
         bias=quantile(errors, 0.5),
         coverage=sum(held) / len(held) if held else None,
+        width_ratio=quantile(widths, 0.5),
     )
 
 
@@ -165,24 +174,49 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def summary(
-    outcomes: Sequence[Outcome], by: Sequence[str] = ("vendor", "family", "engine_class", "regime")
-) -> dict[str, Any]:
-    """Errors overall, by metric and by every grouping in ``by`` (names of :data:`GROUPS`)."""
+def summary(outcomes: Sequence[Outcome], by: Sequence[str] = BY) -> dict[str, Any]:
+    """Errors overall, by metric, by every grouping in ``by`` (names of :data:`GROUPS`), and of operators by kind.
+
+    Groupings are of serving cases: a library is no engine class, and an operator no family of models.
+    """
+    serving = [outcome for outcome in outcomes if outcome.groups["regime"] != OPERATOR]
+    operators = [outcome for outcome in outcomes if outcome.groups["regime"] == OPERATOR]
     tables: dict[str, Any] = {
         "overall": spread(outcomes).row(),
-        "metric": _table(outcomes, lambda outcome: outcome.metric),
+        "metric": table(outcomes, lambda outcome: outcome.metric),
     }
     for name in by:
-        tables[name] = _table(outcomes, lambda outcome, name=name: outcome.groups[name])
+        tables[name] = table(serving, lambda outcome, name=name: outcome.groups[name])
+    if operators:
+        tables[OPERATOR] = table(operators, lambda outcome: outcome.groups["family"])
     return tables
 
 
-def _table(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, Any]:
+def table(outcomes: Sequence[Outcome], key: Callable[[Outcome], str]) -> dict[str, Any]:
+    """Errors of every group that ``key`` makes, as rows, by name of the group."""
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(key(outcome), []).append(outcome)
     return {name: spread(members).row() for name, members in sorted(groups.items())}
+
+
+def reasons(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+    """Refused outcomes by the first line of their reason, the most frequent first."""
+    told: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.refused is not None:
+            told.setdefault(outcome.refused.splitlines()[0], []).append(outcome)
+    return dict(sorted(told.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def log_error(outcome: Outcome) -> float:
+    """``|log(predicted / measured)|`` [1]: half is as far off as double; 0 without a prediction."""
+    return abs(math.log(outcome.predicted / outcome.measured)) if outcome.predicted else 0.0
+
+
+def worst(outcomes: Iterable[Outcome], count: int) -> list[Outcome]:
+    """The ``count`` predictions that lie furthest off, furthest first."""
+    return sorted((o for o in outcomes if o.predicted), key=lambda o: (-log_error(o), o.id))[:count]
 
 
 def leave_one_group_out(
@@ -214,10 +248,10 @@ def leave_one_group_out(
     return found
 
 
-def to_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def to_json(outcomes: Sequence[Outcome], by: Sequence[str] = BY) -> dict[str, Any]:
     """The JSON form of a run: ``schema``, one row per metric, and the summary."""
     rows = [outcome.row() for outcome in outcomes]
     for row in rows:
         if isinstance(row["measured"], float) and math.isnan(row["measured"]):
             row["measured"] = None
-    return {"schema": 1, "cases": rows, "summary": summary(outcomes)}
+    return {"schema": 1, "cases": rows, "summary": summary(outcomes, by)}
