@@ -26,6 +26,8 @@ FROZEN = {
         "--models", "--systems", "--prompt", "--output", "--trace", "--ttft", "--tpot", "--precision", "--engine",
         "--catalog", "--plot", "--json",
     ],
+    "dougong backtest": ["--by", "--worst", "--only-validate", "--catalog", "--plot", "--json"],
+    "dougong explain-error": ["--in", "--catalog", "--json"],
     "dougong catalog": [],
     "dougong catalog list": ["--vendor", "--catalog", "--json"],
     "dougong catalog show": ["--kind", "--catalog", "--json"],

@@ -20,6 +20,11 @@ COMMANDS = {
     "plan": ("dougong.cli.plan:plan", "Rank the ways to serve a model on a system."),
     "compare": ("dougong.cli.compare:compare", "Plan a model on several systems, side by side."),
     "fit": ("dougong.cli.fit:fit", "Show which models fit which systems."),
+    "backtest": ("dougong.cli.backtest:backtest", "Hold predictions against published measurements."),
+    "explain-error": (
+        "dougong.cli.explain_error:explain_error",
+        "Take the prediction of one published case apart.",
+    ),
     "catalog": ("dougong.cli.catalog:catalog", "List, show and compare the records behind the numbers."),
     "completion": ("dougong.cli.completion:completion", "Print a completion script for your shell."),
 }

@@ -6,10 +6,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from dougong.cli.words import Faults
+
+T = TypeVar("T")
 
 PICTURES = (".png", ".svg")
 _WORTH_A_BAR = 20
@@ -27,7 +30,7 @@ def told_in(seconds: float, what: str) -> None:
     click.echo(f"{what} priced in {seconds:.2f} s", err=True)
 
 
-def progress(items: Sequence[str], label: str) -> AbstractContextManager[Iterable[str]]:
+def progress(items: Sequence[T], label: str) -> AbstractContextManager[Iterable[T]]:
     """Show on a terminal how far a long walk over ``items`` is; elsewhere only walk."""
     hidden = len(items) < _WORTH_A_BAR or not sys.stderr.isatty()
     return click.progressbar(items, label=label, file=sys.stderr, hidden=hidden)

@@ -6,10 +6,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dougong.facts import Figure, Unknown
 from dougong.plan.types import Fit, Infeasible, Layout, Memory, Plan
+
+if TYPE_CHECKING:
+    from dougong.backtest.explain import Explained
 
 SCHEMA = 1
 """Raised when a key goes away or changes its meaning; a new key does not raise it."""
@@ -42,6 +45,12 @@ def dump_fit(fit: Fit) -> dict[str, JsonValue]:
         **_record(fit, without=frozenset({"cells"})),
         "cells": [plain(cell) for cell in cells],
     }
+
+
+def dump_explained(found: Explained) -> dict[str, JsonValue]:
+    """One published case taken apart."""
+    figures = [outcome.row() for outcome in found.outcomes]
+    return {"kind": "case", **_record(found, without=frozenset({"outcomes"})), "figures": plain(figures)}
 
 
 def plain(value: object) -> JsonValue:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from dougong.plan.types import Memory, OperatorCost, Option, Pool, StepReport
+from dougong.plan.types import Memory, OperatorCost, Pool, StepReport
 from dougong.report.numbers import UNKNOWN, compact, exact, percent, quantity
 from dougong.report.parts import bar, listing, pairs, section
+
+
+class Pooled(Protocol):
+    """What has pools: an option of a plan, or a published case taken apart."""
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Replicas by phase."""
+        ...
+
 
 MEMORY_WIDTH = 50
 MEMORY_PARTS = (
@@ -35,7 +46,7 @@ def bound_words(bound: str) -> str:
     return bound.replace("_", "-")
 
 
-def memory_section(option: Option) -> RenderableType:
+def memory_section(option: Pooled) -> RenderableType:
     """Memory of the fullest device of each pool, as a bar with its numbers."""
     rows: list[tuple[str, Text]] = []
     for pool in option.pools:
@@ -64,7 +75,7 @@ def _cells(size: float, memory: Memory) -> int:
     return max(round(size / whole * MEMORY_WIDTH), 1 if size > 0 else 0) if whole else 0
 
 
-def time_section(option: Option) -> RenderableType:
+def time_section(option: Pooled) -> RenderableType:
     """Time of each pool's steps by operator group, with what bounds it."""
     parts: list[RenderableType] = []
     for pool in option.pools:
@@ -96,7 +107,7 @@ def _groups(step: StepReport) -> RenderableType:
     )
 
 
-def operator_section(option: Option) -> RenderableType:
+def operator_section(option: Pooled) -> RenderableType:
     """Every operator of every step, and the shapes and formulas they are priced with."""
     parts: list[RenderableType] = []
     for pool in option.pools:
