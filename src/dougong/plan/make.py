@@ -36,6 +36,8 @@ from dougong.plan.space import build
 from dougong.plan.types import MODES, OBJECTIVES, FigureUse, Infeasible, Option, Plan, PlanRequest, Refusal
 
 MAX_DEVICES = 20_000
+MATURE = ("NVIDIA", "AMD")
+"""Vendors whose chips the engine class ``community`` was fitted on, or is meant for."""
 FRONT_POINTS = 24
 DEFAULT_ACCEPTANCE = 0.7
 """Of a drafted token, used only where drafting is asked for without a rate: arXiv 2506.12708, section 5.2."""
@@ -161,6 +163,11 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
         draft_tokens=request.draft_tokens,
     )
     notes = [pricer.precise.note, *model.notes, *(f"not priced: {part}" for part in model.absent)]
+    if request.engine == "community" and system.chip.vendor not in MATURE:
+        notes.append(
+            f"engine class community: what engines reach on CUDA and ROCm; on {system.chip.name} it is a hope, "
+            "and --engine early-port tells what ports reach"
+        )
     workload = request.workload
     if workload.full_context > model.max_context_tokens > 0:
         notes.append(
