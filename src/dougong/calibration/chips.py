@@ -2,7 +2,7 @@
 
 Notes
 -----
-For a chip and kind of operator with ``n`` measured rows whose mean ``log(predicted / measured)`` is ``r``, predicted
+For a chip and kind of operator with ``n`` measured rows whose median ``log(predicted / measured)`` is ``r``, predicted
 times are multiplied by ``exp(-r n / (n + 4))``: one row says little, twenty say nearly all. A chip that nobody
 measured has no factor, and a wider interval. Operators only: no end-to-end case enters here.
 """

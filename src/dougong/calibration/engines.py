@@ -9,13 +9,13 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from importlib.resources import files
 
-from dougong.calibration.parameters import Parameters
+from dougong.calibration.parameters import Parameters, data_file
 from dougong.errors import UnknownId
 
 _STARTUPS = (
     "gemm_fixed_s",
+    "gemm_depth_s",
     "elementwise_fixed_s",
     "decode_attention_fixed_s",
     "latent_attention_fixed_s",
@@ -42,7 +42,8 @@ class EngineClass:
     compute_slowdown, memory_slowdown, link_slowdown
         Time of compute-, memory- and link-bound work over that of the kernels in the operator data [1].
     fixed_frac
-        Share of a kernel's stand-alone start-up that is left in captured graphs with fused neighbours [1].
+        Share of a kernel's stand-alone start-up and of its walk along ``k`` that is left in captured graphs, with
+        fused neighbours and kernels that split ``k`` [1].
     overlap_frac
         Share of the expert exchange hidden behind the other micro-batch's compute [1].
     imbalance
@@ -79,17 +80,25 @@ class EngineClass:
     fixed_frac: float = 1.0
     widening_frac: float = 1.0
     lockstep_frac: float = 0.0
-    spread_frac: float = 0.5  # half-width of the default interval in log space until calibrated
 
     def in_graph(self, p: Parameters) -> Parameters:
         """Operator parameters with the start-up that this class leaves of stand-alone kernels."""
         return replace(p, **{name: getattr(p, name) * self.fixed_frac for name in _STARTUPS})
 
 
-@cache
 def engine_classes() -> dict[str, EngineClass]:
     """Every engine class of the shipped calibration, by id."""
-    text = files("dougong.calibration").joinpath("data/engines.toml").read_text(encoding="utf-8")
+    return _read("engines.toml")
+
+
+def engine_starts() -> dict[str, EngineClass]:
+    """Engine classes before any fit: what the fit is pulled to."""
+    return _read("engine-starts.toml")
+
+
+@cache
+def _read(name: str) -> dict[str, EngineClass]:
+    text = data_file(name)
     names = {field.name for field in fields(EngineClass)} - {"id"}
     return {
         key: EngineClass(id=key, **{name: value for name, value in raw.items() if name in names})

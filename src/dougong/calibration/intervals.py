@@ -50,7 +50,7 @@ def vendors() -> frozenset[str]:
     return frozenset(_table()["vendors"])
 
 
-def band(metric: str, engine: str, chip: str) -> Band:
+def band(metric: str, engine: str, chip: str, table: Mapping[str, Any] | None = None) -> Band:
     """The interval factors of a metric for an engine class on a chip.
 
     Parameters
@@ -61,16 +61,20 @@ def band(metric: str, engine: str, chip: str) -> Band:
         Engine class id.
     chip
         Chip id; its first word is the vendor.
+    table
+        ``vendors`` and ``band`` as in ``intervals.toml``; None: as shipped.
     """
-    table: Mapping[str, Any] = _table()["band"][metric]
-    known = chip.split("-", 1)[0] in vendors()
-    names = ["all" if known else "unseen-vendor", *([engine] if engine in table else [])]
-    ends = [table[name] for name in names if table[name]["rows"] >= LEAST_ROWS] or [table[names[0]]]
+    table = _table() if table is None else table
+    groups: Mapping[str, Any] = table["band"][metric]
+    known = chip.split("-", 1)[0] in table["vendors"]
+    names = ["all" if known else "unseen-vendor", *([engine] if engine in groups else [])]
+    ends = [groups[name] for name in names if groups[name]["rows"] >= LEAST_ROWS] or [groups[names[0]]]
     if known and len(ends) > 1:
         ends = ends[1:]  # the class's own residuals are enough
     return Band(
-        low=min(end["low"] for end in ends),
-        high=max(end["high"] for end in ends),
+        # A biased group may have both quantiles on one side; the prediction itself stays inside its interval.
+        low=min(1.0, *(end["low"] for end in ends)),
+        high=max(1.0, *(end["high"] for end in ends)),
         rows=max(int(end["rows"]) for end in ends),
         group=names[-1],
     )

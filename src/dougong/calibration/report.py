@@ -146,7 +146,7 @@ def chips_toml(result: Account) -> str:
         for kind in KINDS:
             mask = np.isin(facts.words["op"], GROUPS[kind]) & (facts.words["chip"] == chip)
             if rows := int(mask.sum()):
-                factor = float(np.exp(-residual[mask].mean() * rows / (rows + SHRINK_ROWS)))
+                factor = float(np.exp(-np.median(residual[mask]) * rows / (rows + SHRINK_ROWS)))
                 found.append(f"{kind} = {factor:.4g}  # {rows} rows")
         if found:
             lines += [f"[factor.{chip}]", *found, ""]

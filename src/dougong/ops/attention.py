@@ -82,8 +82,10 @@ def lower_attention(
             bytes_out=t * hidden_size * bytes_of(dtypes.activation),
             ranks=ranks.tp,
         )
-    # Add-and-norm twice, rotary with the cache write, activation; routing adds gate, sort and weighted sum.
-    yield elementwise("norms", "other", layer.count, t, hidden_size, 4.0 if layer.experts is None else 7.0)
+    # Add-and-norm twice, rotary with the cache write, activation. Routing adds choice, count, sort, gather, two
+    # quantisations, weighted sum and the shared expert's addition.
+    kernels = 4.0 if layer.experts is None else 12.0
+    yield elementwise("norms", "other", layer.count, t, hidden_size, kernels)
 
 
 def decode_core(core: Core, layer: Layer, tokens: Tokens, ranks: Ranks, dtypes: Dtypes) -> Iterator[Operator]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dougong.calibration.intervals import band
 from dougong.catalog.hardware import System
 from dougong.cost.memory import cache_per_sequence
 from dougong.cost.step import Pricer
@@ -34,11 +35,10 @@ class Scene:
     devices: int
     acceptance: float
 
-
-def interval(value: float, spread: float) -> Interval:
-    """A symmetric interval in log space: ``value`` over and times ``exp(spread)``."""
-    factor = float(np.exp(spread))
-    return Interval(value, value / factor, value * factor)
+    def interval(self, metric: str, value: float) -> Interval:
+        """The prediction with the range it is believed in; see :mod:`dougong.calibration.intervals`."""
+        ends = band(metric, self.pricer.engine.id, self.system.chip.id)
+        return Interval(value, value * ends.low, value * ends.high)
 
 
 def option_of(scene: Scene, found: Deployments, i: int, request: PlanRequest) -> Option:
@@ -47,7 +47,6 @@ def option_of(scene: Scene, found: Deployments, i: int, request: PlanRequest) ->
     chips = float(found.devices[i]) / per_chip
     rate = float(found.requests_per_s[i])
     output = rate * workload.output_tokens
-    spread = scene.pricer.engine.spread_frac
     rates = scene.rates
     dollars = None if rates.usd_per_chip_s is None else rates.usd_per_chip_s * chips / output * 1e6
     joules = None if rates.watts_per_chip is None else rates.watts_per_chip * chips / output
@@ -59,10 +58,10 @@ def option_of(scene: Scene, found: Deployments, i: int, request: PlanRequest) ->
         pools=_pools(scene, found, i, workload),
         chips=chips,
         users=float(found.users[i]),
-        ttft_s=interval(ttft, spread),
-        tpot_s=interval(tpot, spread),
-        output_tokens_per_s_per_chip=interval(output / chips, spread),
-        output_tokens_per_s=interval(output, spread),
+        ttft_s=scene.interval("ttft_s", ttft),
+        tpot_s=scene.interval("tpot_s", tpot),
+        output_tokens_per_s_per_chip=scene.interval("throughput", output / chips),
+        output_tokens_per_s=scene.interval("throughput", output),
         requests_per_s=rate,
         kv_transfer_s=float(found.transfer_s[i]),
         usd_per_million_output_tokens=dollars,
