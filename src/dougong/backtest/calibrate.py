@@ -29,7 +29,7 @@ from dougong.backtest.fitting import (
     out_of_fold,
 )
 from dougong.backtest.reader import read_cases
-from dougong.calibration.engines import EngineClass, engine_classes
+from dougong.calibration.engines import EngineClass, engine_starts
 from dougong.calibration.intervals import LEVEL, METRICS, quantiles
 from dougong.catalog.store import Catalog
 
@@ -157,7 +157,7 @@ def main(paths: Sequence[str]) -> int:
     """Fit, hold out, print, write."""
     catalog = Catalog.open()
     bench = bench_of(cases_of(paths), catalog)
-    centres = engine_classes()
+    centres = engine_starts()
     fitted = fit_engines(bench, centres=centres)
     within = bench.residuals(fitted)
     folded = out_of_fold(bench, folds(bench), fitted, centres)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dougong.backtest.case import Case
 from dougong.backtest.questions import PlanPredictor
-from dougong.calibration.engines import EngineClass, engine_classes
+from dougong.calibration.engines import EngineClass, engine_classes, engine_starts
 from dougong.calibration.fitting import minimise
 from dougong.catalog.store import Catalog
 from dougong.plan.evaluate import Prepared, answer, prepare
@@ -155,7 +155,7 @@ def fit_engines(
     begin: Mapping[str, EngineClass] | None = None,
 ) -> dict[str, EngineClass]:
     """Fit every engine class to the rows that ``keep`` admits."""
-    centres = centres or engine_classes()
+    centres = centres or engine_starts()
     return {
         name: fit_class(bench, name, keep, centre, None if begin is None else begin[name])
         for name, centre in centres.items()
