@@ -12,6 +12,8 @@ from dougong.backtest.case import AnyCase, Case, OperatorCase, PhaseLayout, Prec
 from dougong.backtest.operator_predictor import OperatorPredictor
 from dougong.calibration import Parameters
 from dougong.calibration.engines import EngineClass, engine_classes
+from dougong.calibration.intervals import METRICS as BANDS
+from dougong.calibration.intervals import band
 from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
 from dougong.catalog.store import Catalog
@@ -292,12 +294,12 @@ class PlanPredictor:
             return
         if ask.limit_s is not None and kept and not (answer.tpot_s or math.inf) <= ask.limit_s:
             return  # the ladder climbs: the last batch within the limit stays
-        width = math.exp(self.engines[case.engine_class].spread_frac)
-        fresh = {
-            metric: Interval(value, value / width, value * width)
-            for metric in ask.metrics
-            if (value := getattr(answer, metric)) is not None
-        }
+        fresh: dict[str, Interval] = {}
+        for metric in ask.metrics:
+            value = getattr(answer, metric)
+            if value is not None:
+                ends = band(metric if metric in BANDS else "throughput", case.engine_class, case.chip)
+                fresh[metric] = Interval(value, value * ends.low, value * ends.high)
         self.answers[case.id] = {**kept, **fresh}
 
 
