@@ -5,8 +5,8 @@ Notes
 Split-conformal on out-of-fold residuals ``r = log(predicted / measured)``: the 80 % interval of a new prediction is
 ``[predicted * exp(-q_high), predicted * exp(-q_low)]`` with the empirical 10 % and 90 % quantiles of ``r``, taken at
 the finite-sample ranks ``(n + 1) q``. Residuals are grouped by metric and engine class; a group of fewer than
-:data:`LEAST_ROWS` borrows the metric's pooled residuals and keeps the wider of both. A chip of a vendor without any
-end-to-end case takes the quantiles of leave-one-vendor-out residuals.
+:data:`LEAST_ROWS` borrows the metric's pooled residuals. A chip of a vendor without any end-to-end case takes the
+widest of these and of leave-one-vendor-out residuals.
 
 References
 ----------
@@ -66,17 +66,18 @@ def band(metric: str, engine: str, chip: str, table: Mapping[str, Any] | None = 
     """
     table = _table() if table is None else table
     groups: Mapping[str, Any] = table["band"][metric]
-    known = chip.split("-", 1)[0] in table["vendors"]
-    names = ["all" if known else "unseen-vendor", *([engine] if engine in groups else [])]
-    ends = [groups[name] for name in names if groups[name]["rows"] >= LEAST_ROWS] or [groups[names[0]]]
-    if known and len(ends) > 1:
-        ends = ends[1:]  # the class's own residuals are enough
+    own = groups[engine] if engine in groups and groups[engine]["rows"] >= LEAST_ROWS else None
+    if chip.split("-", 1)[0] not in table["vendors"]:
+        # Never told more exactly than a chip of a vendor that was seen.
+        ends, group = [groups["all"], groups["unseen-vendor"], *([own] if own else [])], "unseen-vendor"
+    else:
+        ends, group = ([own], engine) if own else ([groups["all"]], "all")
     return Band(
         # A biased group may have both quantiles on one side; the prediction itself stays inside its interval.
         low=min(1.0, *(end["low"] for end in ends)),
         high=max(1.0, *(end["high"] for end in ends)),
         rows=max(int(end["rows"]) for end in ends),
-        group=names[-1],
+        group=group,
     )
 
 

@@ -1,0 +1,45 @@
+"""Conformal intervals against what theory promises of them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dougong.calibration.engines import engine_classes
+from dougong.calibration.intervals import LEVEL, METRICS, band, quantiles, vendors
+
+
+@pytest.mark.parametrize("size", [20, 60, 400])
+@pytest.mark.parametrize("draw", ["normal", "laplace", "skewed"])
+def test_new_cases_fall_inside_as_often_as_promised(size, draw):
+    # Exchangeable residuals of any distribution: coverage is at least LEVEL, and at most a little more.
+    random = np.random.default_rng(size)
+    sample = {
+        "normal": lambda n: random.normal(0.1, 0.3, n),
+        "laplace": lambda n: random.laplace(0.0, 0.2, n),
+        "skewed": lambda n: random.exponential(0.3, n),
+    }[draw]
+    inside, trials = 0, 1500
+    for _ in range(trials):
+        low, high = quantiles(sample(size).tolist())
+        measured_over_predicted = math.exp(-sample(1)[0])
+        inside += low <= measured_over_predicted <= high
+    spread = 3 * math.sqrt(LEVEL * (1 - LEVEL) / trials)
+    assert LEVEL - spread <= inside / trials <= LEVEL + 2 / (size + 1) + spread
+
+
+def test_a_chip_of_an_unseen_vendor_is_never_told_more_exactly():
+    assert "metax" not in vendors()
+    for metric in METRICS:
+        for engine in engine_classes():
+            seen, unseen = band(metric, engine, "nvidia-h100-sxm"), band(metric, engine, "metax-c550")
+            assert unseen.low <= seen.low <= 1 <= seen.high
+            assert unseen.high >= 1
+
+
+def test_a_prediction_lies_in_its_own_interval():
+    for metric in METRICS:
+        for engine in engine_classes():
+            for chip in ("huawei-910c", "biren-br106", "apple-m3-ultra"):
+                ends = band(metric, engine, chip)
+                assert 0 < ends.low <= 1 <= ends.high < math.inf
