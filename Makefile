@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-format check-lint check-types check-imports check-pages format bench docs changelog clean
+.PHONY: help demo test check check-format check-lint check-types check-imports check-pages format bench bench-peer docs changelog clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.base  ## plan two models on two supernodes
 	$(BIN)/dougong plan deepseek-r1 --on cloudmatrix384 --prompt 4096 --output 256 --tpot 50ms
@@ -39,7 +39,11 @@ format: $(VENV)/.dev  ## format and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev  ## time ourselves: start-up, plans per second
-	$(BIN)/python benchmarks/plan_speed.py
+	$(BIN)/python benchmarks/plan_speed.py $(ARGS)
+
+bench-peer: $(VENV)/.dev  ## the same beside aiconfigurator 0.12.0, in an environment of its own
+	test -x .venv-peer/bin/aiconfigurator || { $(PYTHON) -m venv .venv-peer && .venv-peer/bin/python -m pip install --quiet aiconfigurator==0.12.0; }
+	$(BIN)/python benchmarks/plan_speed.py --peer .venv-peer $(ARGS)
 
 docs: $(VENV)/.dev  ## write the reference pages, the README's example and the guides' outputs anew
 	$(BIN)/python docs/refresh.py
@@ -48,7 +52,7 @@ changelog: $(VENV)/.dev  ## show what the fragments would say
 	$(BIN)/towncrier build --draft --version next
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peer build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

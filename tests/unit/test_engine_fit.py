@@ -25,11 +25,20 @@ SYSTEMS = {name: tiny_system(chip, name=name) for name, chip in CHIPS.items()}
 def bench(truth, noise=0.0):
     questions = [
         Question(
-            model=model, system=system, mode="colocated", decode=Layout(tp=tp, expert_tp=tp), prompt_tokens=1000.0, output_tokens=500.0,
-            users=users, engine="community",
+            model=model,
+            system=system,
+            mode="colocated",
+            decode=Layout(tp=tp, expert_tp=tp),
+            prompt_tokens=1000.0,
+            output_tokens=500.0,
+            users=users,
+            engine="community",
         )
-        for model in MODELS for system in SYSTEMS for tp in (1, 4) for users in (1.0, 8.0, 64.0)
-    ]  # fmt: skip
+        for model in MODELS
+        for system in SYSTEMS
+        for tp in (1, 4)
+        for users in (1.0, 8.0, 64.0)
+    ]
     programs = prepare(questions, MODELS, SYSTEMS)
     random = np.random.default_rng(7)
     rows = []
