@@ -91,6 +91,11 @@ def test_every_option_keeps_every_promise(question):
         assert request.limit.ttft_s is None or option.ttft_s.value <= request.limit.ttft_s
         if request.workload.rate_requests_per_s is not None:
             assert option.requests_per_s >= request.workload.rate_requests_per_s * (1 - 1e-9)
+        if request.workload.users is not None:
+            assert option.users <= request.workload.users * (1 + 1e-9) + 1
+            if option.mode == "colocated":
+                residence = option.ttft_s.value + (request.workload.output_tokens - 1) * option.tpot_s.value
+                assert option.requests_per_s * residence == pytest.approx(request.workload.users)
 
 
 @given(questions())

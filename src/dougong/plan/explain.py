@@ -144,7 +144,9 @@ def _best(scene: Scene, machine: Machine, rows: np.ndarray, request: PlanRequest
         found = colocated_deployments(small, pricer, request, scene.devices, scene.acceptance)
     else:
         load = FULL_LOAD if request.limit.ttft_s is None else PREFILL_LOAD
-        decode = decode_candidates(small, pricer, request.workload, scene.acceptance, alone=True)
+        decode = decode_candidates(
+            small, pricer, request.workload, scene.acceptance, scene.devices, alone=True
+        )
         prefill = prefill_candidates(small, pricer, request.workload, load)
         if not len(decode) or not len(prefill):
             return 0.0

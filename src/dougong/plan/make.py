@@ -201,7 +201,7 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
             kinds.append(colocated_deployments(decode_space, pricer, request, devices, acceptance))
         if request.mode in ("auto", "disaggregated") and workload.output_tokens > 1:
             load = FULL_LOAD if request.limit.ttft_s is None else PREFILL_LOAD
-            decode = decode_candidates(decode_space, pricer, workload, acceptance, alone=True)
+            decode = decode_candidates(decode_space, pricer, workload, acceptance, devices, alone=True)
             prefill = prefill_candidates(decode_space, pricer, workload, load)
             kinds.append(
                 disaggregated_deployments(

@@ -6,7 +6,7 @@ decode candidates are joined into disaggregated deployments by the ratio of pool
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ PATIENCE_S = 10.0
 """Prefill pools are not batched beyond this first-token time where no limit is given and another choice is left."""
 FULL_LOAD = 0.9
 """Load of a prefill pool without a TTFT limit."""
+
+REPLICAS = np.unique(np.round(np.geomspace(1, 4096, 40))).astype(float)
+"""Numbers of replicas that a given number of users is shared among."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,17 +114,30 @@ def flatten(space: Space, served: Served, batch: Array, legal: Array) -> Candida
 
 
 def decode_candidates(
-    space: Space, pricer: Pricer, workload: Workload, acceptance: float, *, alone: bool
+    space: Space, pricer: Pricer, workload: Workload, acceptance: float, devices: int, *, alone: bool
 ) -> Candidates:
-    """Every (layout, batch) that fits, co-located or as a decode pool."""
-    batch = BATCHES[None, :]
-    batch = batch[:, batch[0] <= max(float(space.most.max(initial=1.0)), 1.0)]
+    """Every (layout, batch) that fits, co-located or as a decode pool.
+
+    Without users the batch is free. With them it follows from how many replicas share them: then the second axis
+    counts replicas.
+    """
     run = decode_pool if alone else colocated
+    if workload.users is None:
+        batch = BATCHES[None, :]
+        batch = batch[:, batch[0] <= max(float(space.most.max(initial=1.0)), 1.0)]
+        served = run(pricer, space.ranks, space.pp, workload, batch, acceptance)
+        legal = (batch <= space.most) & np.isfinite(served.tpot_s)
+        return flatten(space, served, batch, legal)
+    counts = REPLICAS[None, :]
+    groups = space.ranks.attn_dp * space.pp
+    share = workload.users / (counts * groups)  # requests of one attention group; below one, groups idle
+    batch = np.maximum(share, 1.0)
     served = run(pricer, space.ranks, space.pp, workload, batch, acceptance)
-    legal = (batch <= space.most) & np.isfinite(served.tpot_s)
-    return flatten(
-        space, served, batch, np.broadcast_to(legal, np.broadcast_shapes(legal.shape, space.pp.shape))
-    )
+    idle = share / batch
+    served = replace(served, requests_per_s=served.requests_per_s * idle, users=share * groups)
+    room = np.floor(devices / space.table.devices[:, None])
+    legal = (batch <= space.most) & (counts <= room) & (counts <= workload.users) & np.isfinite(served.tpot_s)
+    return flatten(space, served, batch, legal)
 
 
 def prefill_candidates(space: Space, pricer: Pricer, workload: Workload, load: float) -> Candidates:
@@ -141,7 +157,7 @@ def colocated_deployments(
     space: Space, pricer: Pricer, request: PlanRequest, devices: int, acceptance: float
 ) -> Deployments:
     """Replicas of one layout, as many as the load needs or the system holds."""
-    found = decode_candidates(space, pricer, request.workload, acceptance, alone=False)
+    found = decode_candidates(space, pricer, request.workload, acceptance, devices, alone=False)
     room = np.floor(devices / found.devices)
     need = _replicas_needed(found, request.workload, room)
     replicas = np.minimum(need, room)
