@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,11 @@ def test_nanoseconds_and_bare_lengths(file: Callable[[str | bytes], Path]) -> No
         {"arrival_time_ns": 3_000_000_000, "input_toks": 30, "output_toks": 3},
     ]
     assert read_trace(file(lines(rows))).rate_requests_per_s == 0.5
+    logged: list[dict[str, object]] = [  # of real runs: seconds since 1970, and times that are not asked for
+        {"arrival_time": 1787267980.25, "input_toks": 10, "output_toks": 1, "queued_ts": 1.0},
+        {"arrival_time": 1787267982.25, "input_toks": 30, "output_toks": 3, "queued_ts": 3.0},
+    ]
+    assert read_trace(file(lines(logged))).rate_requests_per_s == 0.5
     bare = read_trace(file("num_prefill_tokens,num_decode_tokens,pd_ratio\n10,2,5\n20,4,5\n"))
     assert (bare.prompt_tokens, bare.output_tokens, bare.rate_requests_per_s) == (15, 3, None)
 
@@ -162,6 +168,31 @@ def test_a_bomb_is_refused(file: Callable[[str | bytes], Path], monkeypatch: pyt
     monkeypatch.setattr(trace, "MAX_LINE_BYTES", 1 << 20)
     with pytest.raises(InputError, match="line 1: longer than 1 MiB"):
         read_trace(file(gzip.compress(b" " * (2 << 20))))
+
+
+def test_a_trace_of_too_many_lines_is_refused(
+    file: Callable[[str | bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "MAX_ROWS", 100)
+    for many in (lines(OURS[:1]) * 101, "\n" * 101):  # a line without a row costs time like any other
+        with pytest.raises(InputError, match="line 101: too long a trace"):
+            read_trace(file(many))
+    assert read_trace(file(lines(OURS[:1]) * 100)).prompt_tokens == 100
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_trace_comes_through_a_pipe_and_an_idle_pipe_is_empty(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="no known shape"):
+        read_trace(pipe)
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, gzip.compress(lines(OURS).encode()))
+        os.close(writer)
+        assert read_trace(f"/dev/fd/{reader}").prompt_tokens == 200
+    finally:
+        os.close(reader)
 
 
 @given(content=st.binary(max_size=300), seed=st.integers(0, 2**20))

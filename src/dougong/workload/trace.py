@@ -4,7 +4,7 @@ Five shapes are known by their keys or columns, each gzipped or not:
 
 - Mooncake: JSON lines ``timestamp`` [ms], ``input_length``, ``output_length``, ``hash_ids`` (512 tokens);
 - Azure: CSV ``TIMESTAMP`` (date and time), ``ContextTokens``, ``GeneratedTokens``;
-- LLMServingSim: JSON lines ``arrival_time_ns``, ``input_toks``, ``output_toks``;
+- LLMServingSim: JSON lines ``arrival_time_ns`` or ``arrival_time`` [s], ``input_toks``, ``output_toks``;
 - our own: JSON lines ``arrival_s``, ``prompt_tokens``, ``output_tokens``;
 - lengths alone: CSV ``num_prefill_tokens``, ``num_decode_tokens``.
 
@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +47,7 @@ BLOCK_TOKENS = 512
 
 MAX_ROWS = 2_000_000
 MAX_BLOCKS = 4_000_000
-"""More rows, or more prefix blocks in all, are refused: they would fill the memory of a laptop."""
+"""More lines, or more prefix blocks in all, are refused: they would fill the memory of a laptop."""
 
 _SHOWN_FAULTS = 20
 _TOO_MANY_FAULTS = 1_000
@@ -65,6 +67,7 @@ class _Shape:
 _JSON_SHAPES = (
     _Shape("input_length", "output_length", "timestamp", 1e-3, "hash_ids"),
     _Shape("input_toks", "output_toks", "arrival_time_ns", 1e-9),
+    _Shape("input_toks", "output_toks", "arrival_time"),
     _Shape("prompt_tokens", "output_tokens", "arrival_s"),
 )
 _CSV_SHAPES = (
@@ -178,8 +181,8 @@ def read_requests(path: Path) -> list[Request]:
             if request is not None:
                 requests.append(request)
                 blocks += len(request.blocks)
-            if len(requests) > MAX_ROWS or blocks > MAX_BLOCKS:
-                raise InputError(f"{path}: line {number}: too long a trace", hint="plan on a part of it")
+            if blocks > MAX_BLOCKS:
+                raise _too_long(path, number)
             if len(faults) > _TOO_MANY_FAULTS:
                 break
     except (OSError, EOFError, zlib.error) as error:
@@ -199,15 +202,28 @@ def read_requests(path: Path) -> list[Request]:
     return requests
 
 
+def _open(path: Path) -> io.BufferedReader:
+    # A pipe that nobody writes to opens at once and is empty, instead of waiting for ever.
+    raw = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(raw.fileno(), True)
+    return io.BufferedReader(raw)
+
+
+def _too_long(path: Path, number: int) -> InputError:
+    return InputError(f"{path}: line {number}: too long a trace", hint="plan on a part of it")
+
+
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
+    with _open(path) as raw:
+        packed = raw.peek(2)[:2] == b"\x1f\x8b"
         stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
         size = number = 0
         while line := stream.readline(MAX_LINE_BYTES + 1):
             number += 1
             size += len(line)
+            if number > MAX_ROWS:
+                raise _too_long(path, number)
             if len(line) > MAX_LINE_BYTES:
                 raise InputError(f"{path}: line {number}: longer than {MAX_LINE_BYTES >> 20} MiB")
             if size > MAX_BYTES:
@@ -251,9 +267,9 @@ def _chain(head: tuple[int, str], lines: Iterator[tuple[int, str]]) -> Iterator[
 
 
 def _shape(fields: Mapping[str, object], shapes: Sequence[_Shape]) -> _Shape:
-    for shape in shapes:
-        if shape.prompt in fields and shape.output in fields:
-            return shape
+    fitting = [shape for shape in shapes if shape.prompt in fields and shape.output in fields]
+    if fitting:  # of two that differ by their clock, the one that is there
+        return next((shape for shape in fitting if shape.arrival in fields), fitting[0])
     found = ", ".join(_short(name) for name in list(fields)[:8]) or "nothing"
     raise _NoShape(f"it has {found}")
 
