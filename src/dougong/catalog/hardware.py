@@ -126,14 +126,13 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a chip-hour, a kilowatt-hour or a gram of CO2e costs, by whose word."""
+    """What a chip-hour, a kilowatt-hour or a gram of CO2e costs, or a dollar in another coin, by whose word."""
 
     id: str
-    subject: str  # chip id, system id, or "electricity" | "grid"
-    kind: (
-        str  # owning-hyperscaler | owning-neocloud | rental-3-year | rental-list | purchase | tariff | carbon
-    )
-    value: Value  # [USD/s] per chip, [USD] purchase, [USD/J], [g/J]
+    subject: str  # chip id, system id, "electricity", "grid", or a currency by its ISO code
+    # owning-hyperscaler | owning-neocloud | rental-3-year | rental-list | purchase | tariff | carbon | exchange
+    kind: str
+    value: Value  # [USD/s] per chip, [USD] purchase, [USD/J], [g/J], [1] coins for one USD
     region: str = ""
     year: int | None = None
     all_in_power: Value | None = None  # [W] per chip, provisioned

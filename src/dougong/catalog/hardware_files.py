@@ -27,6 +27,7 @@ PRICE_DIMENSIONS: Mapping[str, str] = {
     "purchase": "USD",
     "tariff": "USD/J",
     "carbon": "g/J",
+    "exchange": "1",
 }
 MEASURED_DIMENSIONS: Mapping[str, str] = {
     "memory_capacity": "byte",
@@ -56,7 +57,9 @@ def read_chip(table: Table, stem: str) -> Chip:
     chip_id = _head(table, stem)
     unit = table.text("unit", choices=UNITS)
     dies, devices = table.count("dies", 1, most=64), table.count("devices", 1, most=64)
-    per = {"chip": 1.0, unit: 1.0, "die": float(dies), "device": float(devices)}
+    # A misspelt unit is one fault; it must not make one of every figure that is right.
+    whole = dict.fromkeys((unit,) if unit else UNITS, 1.0)
+    per = {"chip": 1.0, **whole, "die": float(dies), "device": float(devices)}
     dense: dict[str, Value] = {}
     sparse: dict[str, Value] = {}
     compute = table.table("compute")

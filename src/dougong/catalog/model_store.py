@@ -62,9 +62,9 @@ def check_models(dirs: Sequence[Path], only: Sequence[Path] | None = None) -> li
             continue
         model = shelf.read(record_id, faults)
         for alias in model.aliases if model else ():
-            owner = owners.setdefault(alias.lower(), record_id)
-            if owner != record_id or (alias.lower() in shelf.files and alias.lower() != record_id):
-                faults.append(f"{path}: aliases: {alias!r} also names {owner!r}")
+            word = alias.lower()
+            others = {owners.setdefault(word, record_id), *({word} & {*shelf.files})} - {record_id}
+            faults += [f"{path}: aliases: {alias!r} also names {other!r}" for other in sorted(others)]
     return sorted(dict.fromkeys(faults))
 
 
