@@ -18,7 +18,7 @@ def growth(core: Core, bytes_per_value: float = 2.0) -> float:
     if core.kind in ("linear", "none") or core.window is not None:
         return 0.0
     index = core.index_dim * core.index_bytes_per_value if core.index_heads else 0.0
-    return (core.entry_values * bytes_per_value + index) / core.compress
+    return (core.bytes_of_values(core.entry_values, bytes_per_value) + index) / core.compress
 
 
 def model_growth(record_id: str, bytes_per_value: float = 2.0) -> float:
@@ -45,7 +45,7 @@ def model_growth(record_id: str, bytes_per_value: float = 2.0) -> float:
         ("llama-4-scout", 12 * 8 * (128 + 128) * 2),
         ("minimax-m1", 10 * 8 * (128 + 128) * 2),
         ("minimax-m3", 60 * 4 * (128 + 128) * 2 + 57 * 128 * 2),
-        ("deepseek-v3.2", 61 * ((512 + 64) * 2 + 128)),
+        ("deepseek-v3.2", 61 * ((512 + 64) * 2 + 132)),  # an index key of 128 FP8 values and a 4-byte scale
         ("gemma-4-e2b", 3 * 1 * (512 + 512) * 2),  # four more full layers read an earlier layer's cache
     ],
 )
@@ -54,15 +54,30 @@ def test_bytes_per_token(record_id: str, expected: int) -> None:
 
 
 def test_bytes_per_token_of_compressed_attention() -> None:
-    # V4-Flash, FP8: 21 layers of ratio 4 with an index key of 128 FP8 values and a 4-byte scale; 20 of ratio 128
-    assert model_growth("deepseek-v4-flash", 1.0) == 21 * (512 + 132) / 4 + 20 * 512 / 128
+    # V4-Flash, FP8: a row holds 448 FP8 values, 64 in BF16 and 8 bytes of scales; 21 layers of ratio 4 have an
+    # index key beside it, of 128 FP8 values and a 4-byte scale; 20 layers are of ratio 128.
+    row, index_key = 448 + 64 * 2 + 8, 128 + 4
+    assert model_growth("deepseek-v4-flash", 1.0) == 21 * (row + index_key) / 4 + 20 * row / 128
     assert load("deepseek-v4-flash").default_kv_dtype == "fp8_e4m3"
+
+
+def test_an_8_bit_row_of_sparse_latent_attention_keeps_scales_and_rotary_values_in_16_bits() -> None:
+    # FlashMLA's README: 512 FP8 values, four 4-byte scales, 64 BF16 values: 656 bytes; and the index key.
+    assert model_growth("deepseek-v3.2", 1.0) == 61 * (656 + 132)
+    assert model_growth("deepseek-v3", 1.0) == 61 * 576, "dense latent attention stores one dtype"
+
+
+def test_a_cache_that_stores_nothing_keeps_no_scales() -> None:
+    core = Core(kind="full", num_kv_heads=1, qk_dim=512, shared_kv=True, extra_bytes_8_bit=72)
+    assert core.bytes_of_values(core.entry_values, 1.0) == 584
+    assert core.bytes_of_values(core.entry_values, 2.0) == 1024
+    assert core.bytes_of_values(0, 1.0) == 0
 
 
 def test_a_shared_choice_keeps_no_index_key() -> None:
     own = [layer for layer in load("glm-5.2").layers if layer.core.index_heads]
     assert sum(layer.count for layer in own) == 21
-    assert model_growth("glm-5.2") == 78 * 576 * 2 + 21 * 128
+    assert model_growth("glm-5.2") == 78 * 576 * 2 + 21 * 132
 
 
 @pytest.mark.parametrize(

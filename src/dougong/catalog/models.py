@@ -104,6 +104,9 @@ class Core:
     index_bytes_per_value: float = 1.0
     shares_cache: bool = False  # reads another layer's cache; stores none
     shared_kv: bool = False  # key and value are the same stored vector (V4, MLA-like MQA)
+    extra_bytes_8_bit: int = (
+        0  # of an entry in an 8-bit cache: scales, and rotary values kept in 16 bits [byte]
+    )
     state_values: int = 0  # linear: values of the recurrent state per sequence
     state_dtype: str = "fp32"
     conv_values: int = 0  # linear: values of the short-convolution state per sequence
@@ -117,6 +120,11 @@ class Core:
         if self.kind == "mla":
             return self.latent_dim + self.rope_dim
         return self.num_kv_heads * (self.qk_dim if self.shared_kv else self.qk_dim + self.v_dim)
+
+    def bytes_of_values(self, values: int, bytes_per_value: float) -> float:
+        """Bytes of ``values`` of one entry [byte]: what an 8-bit cache keeps beside them is counted in."""
+        extra = self.extra_bytes_8_bit if values and bytes_per_value == 1.0 else 0
+        return values * bytes_per_value + extra
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

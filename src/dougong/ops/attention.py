@@ -108,11 +108,12 @@ def decode_core(core: Core, layer: Layer, tokens: Tokens, ranks: Ranks, dtypes: 
         return
     if core.kind == "mla":
         per_entry = 2.0 * heads * (2 * core.latent_dim + core.rope_dim)
-        main_bytes = core.entry_values * bytes_of(dtypes.kv)
+        main_bytes = core.bytes_of_values(core.entry_values, bytes_of(dtypes.kv))
     else:
         per_entry = 2.0 * heads * (core.qk_dim + core.v_dim)
         values = core.num_kv_heads * (core.qk_dim if core.shared_kv else core.qk_dim + core.v_dim)
-        main_bytes = values * bytes_of(dtypes.kv) / least(ranks.tp, float(max(core.num_kv_heads, 1)))
+        width = core.bytes_of_values(values, bytes_of(dtypes.kv))
+        main_bytes = width / least(ranks.tp, float(max(core.num_kv_heads, 1)))
     yield Compute(
         name="decode_attention",
         group="attention",

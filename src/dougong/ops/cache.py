@@ -49,7 +49,7 @@ def cached_entries(core: Core, context: Number) -> Number:
 def entry_bytes(core: Core, kv_dtype: str, tp: Number) -> Number:
     """Bytes of one cache entry on one device, index key included [byte]."""
     ways = 1.0 if core.kind == "mla" else least(tp, float(max(core.num_kv_heads, 1)))
-    main = core.entry_values * bytes_of(kv_dtype) / ways
+    main = core.bytes_of_values(core.entry_values, bytes_of(kv_dtype)) / ways
     index = core.index_dim * core.index_bytes_per_value if core.top_k is not None else 0.0
     return main + index
 

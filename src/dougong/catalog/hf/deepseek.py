@@ -5,6 +5,7 @@ References
 DeepSeek-V2, arXiv 2405.04434, section 2.1; DeepSeek-V3, arXiv 2412.19437, sections 2.1 and 2.2 (MTP).
 DSA indexer: DeepSeek-V3.2-Exp, ``inference/model.py`` (``Indexer``); transformers ``models/deepseek_v32`` and
 ``models/glm_moe_dsa`` (``index_topk_freq``, ``indexer_types``: layers that reuse another layer's choice).
+Cache rows of sparse attention in FP8: FlashMLA README, 656 bytes = 512 values + 16 of scales + 64 in BF16.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from dougong.catalog.hf.blocks import (
 from dougong.catalog.hf.keys import HEADS, LAYERS, TOKENS, Keys
 from dougong.catalog.hf.parts import Block, Body, Site
 from dougong.catalog.hf.quant import Recipe
+
+_INDEX_BYTES = 132 / 128
+"""Bytes per value of an index key: FP8 with one 4-byte scale per 128 values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +105,11 @@ def read(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
             own = i >= len(indexer.own) or indexer.own[i]
             block.name = "sparse mla" if own else "sparse mla, shared choice"
             shape = {"index_heads": indexer.heads, "index_dim": indexer.dim} if own else {}
-            block.core = latent.core(top_k=indexer.top_k, **shape)
+            core = latent.core(top_k=indexer.top_k, **shape)
+            block.core = replace(
+                core, index_bytes_per_value=_INDEX_BYTES,
+                extra_bytes_8_bit=latent.rope + 4 * (latent.kv_rank // 128),
+            )  # fmt: skip
             if own:
                 indexer.put(block, site, frame.hidden, latent.q_rank or 0)
         if sparse and routed is not None:

@@ -29,6 +29,8 @@ from dougong.catalog.hf.quant import Recipe
 from dougong.catalog.models import Core, Linear
 
 _RATIOS = (0, 4, 128)
+_ROW_EXTRA_BYTES = 64 + 8
+"""An 8-bit cache row keeps 64 rotary values in BF16 and 8 bytes of scales beside 448 values: 584 bytes."""
 _INDEX_BYTES = 132 / 128
 """Bytes per value of an index key: FP8 with one 4-byte scale per 128 values."""
 
@@ -73,8 +75,9 @@ class Compressed:
     def core(self, ratio: int) -> Core:
         """The mixing part of a layer of compression ``ratio``."""
         core = Core(
-            kind="full", num_heads=self.heads, num_kv_heads=1, qk_dim=self.dim, v_dim=self.dim, shared_kv=True
-        )
+            kind="full", num_heads=self.heads, num_kv_heads=1, qk_dim=self.dim, v_dim=self.dim,
+            shared_kv=True, extra_bytes_8_bit=_ROW_EXTRA_BYTES,
+        )  # fmt: skip
         if ratio == 0:
             return replace(core, window=self.window)
         core = replace(core, compress=ratio, local_window=self.window)
@@ -180,5 +183,4 @@ def read(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
         hidden_size=hidden, vocab_size=frame.vocab, head=frame.head(Site(recipe)), tied=frame.tied,
         blocks=blocks, max_context=frame.max_context, embedding=frame.embedding, other=hidden + head_mixer,
         mtp=[module(f"mtp.{n}") for n in range(mtp_num)], mtp_num=mtp_num, streams=streams, kv="fp8_e4m3",
-        notes=["a cache row keeps 64 values in BF16 beside 448 in FP8: 584 bytes where FP8 alone gives 512"],
     )  # fmt: skip
