@@ -21,6 +21,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+_LONGEST = 80  # letters of a word that are said again
+
 
 class DougongError(Exception):
     """Root of everything this package raises on purpose."""
@@ -52,8 +54,8 @@ class CatalogError(InputError):
     """
 
     def __init__(self, faults: Sequence[str], *, hint: str | None = None) -> None:
-        self.faults = sorted(faults)
-        head = f"{len(faults)} fault{'s' if len(faults) != 1 else ''} in catalog files:"
+        self.faults = sorted(set(faults))
+        head = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''} in catalog files:"
         super().__init__("\n".join([head, *(f"  {fault}" for fault in self.faults)]), hint=hint)
 
 
@@ -65,15 +67,19 @@ class UnknownId(InputError):
     """An id that names no record, with the nearest names."""
 
     def __init__(self, kind: str, wanted: str, known: Iterable[str], *, hint: str | None = None) -> None:
-        names = sorted(set(known))
-        near = difflib.get_close_matches(wanted.lower(), names, n=4, cutoff=0.5)
-        near += [name for name in names if wanted.lower() in name and name not in near][: 4 - len(near)]
+        names, word = sorted(set(known)), wanted[:_LONGEST].lower()
+        # A name that goes on where the word stops comes before one that merely looks alike.
+        near = [name for name in names if word and name.lower().startswith(word)]
+        near += difflib.get_close_matches(word, names, n=4, cutoff=0.5)
+        near += [name for name in names if word and word in name.lower()]
+        near = list(dict.fromkeys(near))[:4]
         self.kind, self.wanted, self.near = kind, wanted, near
         if hint is None:
             hint = (
                 f"near names: {', '.join(near)}" if near else f"list them with: dougong catalog list {kind}s"
             )
-        super().__init__(f"no {kind} is called {wanted!r}", hint=hint)
+        said = wanted if len(wanted) <= _LONGEST else f"{wanted[:_LONGEST]}…"
+        super().__init__(f"no {kind} is called {said!r}", hint=hint)
 
 
 class UnknownFigure(InputError):

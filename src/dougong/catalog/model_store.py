@@ -71,10 +71,10 @@ def check_models(dirs: Sequence[Path], only: Sequence[Path] | None = None) -> li
 def _path(word: str) -> Path | None:
     if not word or "\0" in word:
         return None
-    path = Path(word).expanduser()
     try:
+        path = Path(word).expanduser()
         return path if path.exists() else None
-    except OSError:  # a name longer than the file system takes
+    except (OSError, RuntimeError):  # a name longer than the file system takes, the home of nobody
         return None
 
 

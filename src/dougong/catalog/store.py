@@ -56,9 +56,10 @@ class Catalog:
         """
         extra = [Path(folder) for folder in extra_dirs]
         for folder in extra:
-            if not folder.is_dir():
+            if not any((folder / name).is_dir() for name in FOLDERS.values()):
                 parts = ", ".join(f"{name}/" for name in FOLDERS.values())
-                raise InputError(f"{folder} is no folder", hint=f"a catalog folder holds some of {parts}")
+                what = f"{str(folder)!r} holds no records" if folder.is_dir() else f"{folder} is no folder"
+                raise InputError(what, hint=f"a catalog folder holds some of {parts}")
         catalog = cls([*reversed(extra), SHIPPED])
         if extra:
             catalog.check(extra)
@@ -152,10 +153,14 @@ class Catalog:
         from dougong.catalog.model_store import load_model  # its reader is not wanted by who lists chips
 
         model = load_model(name, self.roots)
-        given = Path(name).expanduser()
-        given = given / "config.json" if given.is_dir() else given
-        path = given if given.is_file() else self._files("model").get(model.id)
-        if path is not None:
+        word = name.strip().lower()
+        ids = [word] if word in self._files("model") else self._owners("model").get(word)
+        if ids:  # a record goes before a file of the same name that happens to lie here
+            path = self._files("model")[ids[-1]]
+        else:
+            given = Path(name.strip()).expanduser()
+            path = given / "config.json" if given.is_dir() else given
+        if path.is_file():  # what came through a pipe is gone
             self._digests[f"model/{model.id}"] = hashlib.sha256(path.read_bytes()).hexdigest()
         return model
 

@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from dougong.catalog.streams import open_bytes
 from dougong.errors import InputError
 from dougong.workload.shapes import Workload
 
@@ -202,20 +201,12 @@ def read_requests(path: Path) -> list[Request]:
     return requests
 
 
-def _open(path: Path) -> io.BufferedReader:
-    # A pipe that nobody writes to opens at once and is empty, instead of waiting for ever.
-    raw = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
-    if hasattr(os, "O_NONBLOCK"):
-        os.set_blocking(raw.fileno(), True)
-    return io.BufferedReader(raw)
-
-
 def _too_long(path: Path, number: int) -> InputError:
     return InputError(f"{path}: line {number}: too long a trace", hint="plan on a part of it")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with _open(path) as raw:
+    with open_bytes(path) as raw:
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
         size = number = 0

@@ -13,6 +13,7 @@ from dougong.catalog.hf.megatron import translate
 from dougong.catalog.hf.parts import Body, gather
 from dougong.catalog.hf.quant import Recipe, read_recipe
 from dougong.catalog.models import Model
+from dougong.catalog.streams import open_bytes
 from dougong.errors import CatalogError, InputError, UnsupportedModel
 
 MAX_FILE_BYTES = 1 << 20
@@ -195,7 +196,7 @@ def read_config_file(path: Path | str, *, id: str | None = None) -> Model:
 def read_json(path: Path) -> Mapping[str, object]:
     """Read a small JSON object; anything else is an input error that names the file."""
     try:
-        with path.open("rb") as stream:
+        with open_bytes(path) as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
@@ -204,7 +205,7 @@ def read_json(path: Path) -> Mapping[str, object]:
     import json  # not wanted by who reads a record of the catalog
 
     try:
-        value: object = json.loads(content.decode("utf-8"))
+        value: object = json.loads(content.decode("utf-8-sig"))
     except RecursionError:
         raise InputError(f"{path}: not JSON we read: nested too deeply") from None
     except ValueError as error:

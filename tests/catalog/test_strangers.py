@@ -1,0 +1,85 @@
+"""What a stranger may hand in for a model or a folder: pipes, homes of nobody, empty folders, long words."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from dougong.catalog import Catalog
+from dougong.catalog.model_store import load_model
+from dougong.catalog.store import SHIPPED
+from dougong.errors import CatalogError, InputError, UnknownId
+
+TINY = {
+    "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "intermediate_size": 128, "vocab_size": 256,
+}  # fmt: skip
+
+pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+
+
+@pipes
+def test_an_idle_pipe_is_an_empty_file_and_not_a_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(InputError, match="not JSON"):
+        load_model(str(tmp_path / "config.json"), [SHIPPED])
+
+
+@pipes
+def test_a_configuration_comes_through_a_pipe() -> None:
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, json.dumps(TINY).encode())
+        os.close(writer)
+        assert Catalog.open().model(f"/dev/fd/{reader}").hidden_size == 64
+    finally:
+        os.close(reader)
+
+
+def test_a_byte_order_mark_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(TINY).encode())
+    assert load_model(str(tmp_path), [SHIPPED]).hidden_size == 64
+
+
+def test_the_home_of_nobody_is_no_model() -> None:
+    with pytest.raises(UnknownId, match="no file or folder"):
+        Catalog.open().model("~nobody-lives-here/config.json")
+
+
+def test_a_record_goes_before_a_file_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def digest() -> str:
+        catalog = Catalog.open()
+        assert catalog.model("qwen3-8b").num_layers == 36
+        return catalog.content_hash()
+
+    before = digest()
+    (tmp_path / "qwen3-8b").write_text("anything at all")
+    monkeypatch.chdir(tmp_path)
+    assert digest() == before
+
+
+def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no records"):
+        Catalog.open([tmp_path])
+    (tmp_path / "chips").mkdir()
+    Catalog.open([tmp_path])
+
+
+def test_near_names_go_on_where_the_word_stops() -> None:
+    known = ["deepseek-v3", "deepseek-v3.2", "deepseek-v4-flash", "deepseek-v4-pro", "qwen3-8b"]
+    assert UnknownId("model", "DeepSeek-V4", known).near[:2] == ["deepseek-v4-flash", "deepseek-v4-pro"]
+    assert UnknownId("model", "deepseek-v33", known).near[0] == "deepseek-v3"
+    assert UnknownId("model", "", known).near == []
+
+
+def test_a_word_without_end_is_said_short() -> None:
+    assert len(str(UnknownId("model", "a" * 100_000, ["aa", "b"]))) < 200
+
+
+def test_a_fault_is_told_once() -> None:
+    assert CatalogError(["a: x", "a: x", "b: y"]).message.splitlines() == [
+        "2 faults in catalog files:", "  a: x", "  b: y",
+    ]  # fmt: skip
