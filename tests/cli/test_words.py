@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import dougong.cli.entry
 from dougong.cli import main
 from dougong.errors import DougongError, EnvironmentLacking
+from dougong.plan.types import OBJECTIVES
 
 Run = Callable[..., Any]
 ON = ("--on", "hgx-h100")
@@ -67,6 +69,11 @@ def refused(said: Any, *wanted: str, code: int = 2) -> None:
         (("--usd-per-kwh", "3 apples"), ("--usd-per-kwh", "apples")),
         (("--watts-per-chip", "1 GB"), ("--watts-per-chip", "GB")),
         (("--pue", "0.5"), ("PUE",)),
+        (("--usd-per-chip-hour", "1e308"), ("--usd-per-chip-hour", "at most 1,000,000 USD/h")),
+        (("--usd-per-kwh", "1e9"), ("--usd-per-kwh", "at most")),
+        (("--grid", "1e9 g/kWh"), ("--grid", "at most")),
+        (("--watts-per-chip", "1 TW"), ("--watts-per-chip", "at most 1,000,000 W")),
+        (("--tpot", "50ms", "--ttft", "1s", "--tpot", "20ms"), ("--tpot is given 2 times",)),
         (("--region", "mars"), ("--region", "mars", "world")),
         (("--plot", "x.jpg"), ("--plot", ".png or .svg")),
         (("--plot", "no-such-folder/x.png"), ("--plot", "no folder")),
@@ -108,6 +115,32 @@ def test_near_names_are_offered(run: Run, words: tuple[str, ...], near: str) -> 
 @pytest.mark.parametrize("count", ["0", "-3", "99999999999"])
 def test_absurd_counts_of_chips(run: Run, model: str, count: str) -> None:
     refused(run("plan", model, "--on", f"{count} x nvidia-h100-sxm"), "chips")
+
+
+def test_a_contradiction_is_one_fault(run: Run, model: str) -> None:
+    said = run("plan", model, *ON, "--rate", "2", "--users", "3")
+    assert said.err == "error: rate (open loop) and users (closed loop) contradict each other: give one\n"
+
+
+@pytest.mark.parametrize("words", [(), ("catalog",)])
+def test_no_command_gets_the_help_as_words(run: Run, words: tuple[str, ...]) -> None:
+    said = run(*words)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("Usage: dougong")
+    assert "Commands:" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("plan", "", *ON), "no model is named"),
+        (("plan", "qwen3-8b", "--on", " , "), "error: no system is given\n"),
+        (("fit", "--models", ","), "--models: nothing is named"),
+        (("fit", "--systems", ""), "--systems: nothing is named"),
+    ],
+)
+def test_nothing_is_not_everything(run: Run, words: tuple[str, ...], wanted: str) -> None:
+    refused(run(*words), wanted)
 
 
 @pytest.mark.parametrize(
@@ -183,14 +216,17 @@ def test_exit_codes_of_the_tree(
         assert said.err == "error: no x\n\nhint: get x\n"
 
 
+MAIN = (sys.executable, "-c", "import sys; from dougong.cli import main; sys.exit(main())")
+
+
 def shell(*words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    code = "import sys; from dougong.cli import main; sys.exit(main())"
     return subprocess.run(
-        [sys.executable, "-c", code, *words],
-        capture_output=True,
-        env={**os.environ, **environment},
-        check=False,
+        [*MAIN, *words], capture_output=True, env={**os.environ, **environment}, check=False
     )
+
+
+def run_with(out: IO[bytes], *words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*MAIN, *words], stdout=out, stderr=subprocess.PIPE, check=False)
 
 
 def test_a_reader_who_leaves_is_no_error() -> None:
@@ -210,6 +246,24 @@ def test_a_reader_who_leaves_is_no_error() -> None:
     assert words == b""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full disk at hand")
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_full_disk_is_no_bug(more: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123  # a device, not a file
+        done = run_with(full, "catalog", "list", "chips", *more)
+    assert done.returncode == 4
+    assert done.stderr == b"error: the answer cannot be written: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell that closes streams")
+def test_a_closed_output_is_no_bug() -> None:
+    code = "import sys; from dougong.cli import main; sys.exit(main(['catalog', 'list', 'chips']))"
+    command = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(code)} >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 4
+    assert done.stderr == b"error: there is no standard output to write the answer to\n"
+
+
 def test_a_stream_without_the_glyphs_gets_ascii() -> None:
     done = shell("catalog", "diff", "huawei-910c", "nvidia-h100-sxm", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
@@ -223,20 +277,35 @@ def test_errors_print_on_an_ascii_terminal() -> None:
     assert b"error: " in done.stderr
 
 
-def test_completion_scripts_and_ids() -> None:
+def test_completion_scripts() -> None:
     for name in ("bash", "zsh", "fish"):
         done = shell("completion", name)
         assert done.returncode == 0
         assert b"_DOUGONG_COMPLETE" in done.stdout
-    asked = {
-        "_DOUGONG_COMPLETE": "bash_complete",
-        "COMP_WORDS": "dougong catalog show cloudm",
-        "COMP_CWORD": "3",
-    }
-    assert b"cloudmatrix384" in shell(**asked).stdout
-    asked = {
-        "_DOUGONG_COMPLETE": "bash_complete",
-        "COMP_WORDS": "dougong plan m --on hgx-h100,cloudm",
-        "COMP_CWORD": "4",
-    }
-    assert b"hgx-h100,cloudmatrix384" in shell(**asked).stdout
+
+
+def offered(words: str) -> set[str]:
+    """What the tab key offers at the end of ``words``, as click tells it to bash: ``kind,value``."""
+    at = len(shlex.split(words)) - (not words.endswith(" "))
+    asked = {"_DOUGONG_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+    return set(shell(**asked).stdout.decode().split())
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("dougong pl", {"plain,plan"}),
+        ("dougong catalog show cloudm", {"plain,cloudmatrix384"}),
+        ("dougong plan m --on hgx-h100,cloudm", {"plain,hgx-h100,cloudmatrix384"}),
+        ("dougong plan deepseek-v3.2", {"plain,deepseek-v3.2", "plain,deepseek-v3.2-nvfp4"}),
+        ("dougong plan ./mod", {"file,./mod"}),
+        ("dougong plan m --trace tr", {"file,tr"}),
+        ("dougong plan m --catalog ca", {"dir,ca"}),
+        ("dougong plan m --objective ", {f"plain,{word}" for word in OBJECTIVES}),
+        ("dougong plan m --precision w4", {"plain,w4a16", "plain,w4a8"}),
+        ("dougong plan m --engine vend", {"plain,vendor-tuned"}),
+        ("dougong plan m --region wor", {"plain,world"}),
+    ],
+)
+def test_the_tab_key(words: str, wanted: set[str]) -> None:
+    assert offered(words) == wanted

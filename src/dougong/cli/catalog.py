@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dougong.cli.completion import complete_records, open_catalog
+from dougong.cli.lazy import HelpfulGroup
 from dougong.cli.output import print_json
 from dougong.errors import InputError, UnknownId
 
@@ -24,7 +25,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON in base
 _kind = click.option("--kind", type=click.Choice(KINDS), help="Where an id names records of several kinds.")
 
 
-@click.group("catalog", short_help="List, show and compare the records behind the numbers.")
+@click.group("catalog", cls=HelpfulGroup, short_help="List, show and compare the records behind the numbers.")
 def catalog() -> None:
     """List, show and compare the records behind the numbers: chips, systems, models, prices, sources."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +34,50 @@ def completion(shell: str) -> int:
 
 
 def complete_models(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Model ids, after the last comma."""
+    """Model ids, after the last comma; what begins like a path is one."""
+    if incomplete.startswith((".", "~")) or (os.sep in incomplete and not _complete(("model",), incomplete)):
+        return [CompletionItem(incomplete, type="file")]
     return _complete(("model",), incomplete)
+
+
+def complete_files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of files; the shell knows them."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_folders(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of folders; the shell knows them."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def complete_choice(_: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The words that an option takes."""
+    words = choices(parameter.opts[0])
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def choices(flag: str) -> Sequence[str]:
+    """Return the words that a flag takes; none where any word may be meant."""
+    from dougong.calibration.engines import engine_classes
+    from dougong.catalog.models import DTYPE_BITS
+    from dougong.cost.precision import PRECISIONS
+    from dougong.plan.types import MODES, OBJECTIVES
+
+    words: dict[str, Callable[[], Sequence[str]]] = {
+        "--objective": lambda: OBJECTIVES,
+        "--mode": lambda: MODES,
+        "--precision": lambda: PRECISIONS,
+        "--kv-dtype": lambda: tuple(DTYPE_BITS),
+        "--engine": lambda: tuple(engine_classes()),
+        "--region": lambda: regions(open_catalog(())),
+    }
+    return words[flag]() if flag in words else ()
+
+
+def regions(catalog: Catalog) -> Sequence[str]:
+    """Return the regions for which somebody prints a price or a carbon intensity; ``world`` is always meant."""
+    known = {price.region for subject in ("electricity", "grid") for price in catalog.prices(subject)}
+    return sorted({"world", *filter(None, known)})
 
 
 def complete_systems(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,13 @@ from dougong import __version__
 from dougong.cli.lazy import LazyGroup
 from dougong.errors import DougongError
 
+EXIT_LACKING = 4
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader left, nobody is to be told
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""Where an answer cannot go: the disk is full, or its stream is not there."""
 
 COMMANDS = {
     "plan": ("dougong.cli.plan:plan", "Rank the ways to serve a model on a system."),
@@ -49,6 +54,9 @@ def dougong() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every exception ends here as words on stderr and an exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if getattr(sys, "stdout", None) is None:  # closed before we came
+        _say("there is no standard output to write the answer to", None)
+        return EXIT_LACKING
     try:
         code = _invoke(words)
         sys.stdout.flush()
@@ -66,13 +74,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_BROKEN_PIPE
     except Exception as bug:
+        if isinstance(bug, OSError) and bug.errno in _UNWRITABLE:
+            _drop_output()
+            _say(f"the answer cannot be written: {bug.strerror}", None)
+            return EXIT_LACKING
         _report_bug(bug)
         return EXIT_BUG
     return code
+
+
+def _drop_output() -> None:
+    # Python flushes stdout once more at exit; give it somewhere to go.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _invoke(words: list[str]) -> int:

@@ -61,6 +61,8 @@ def fit(models: tuple[str, ...], systems: tuple[str, ...], **words: Any) -> int:
     faults = Faults()
     catalog = open_catalog(words["catalog"])
     for flag, kind, given in (("--models", catalog.model, models), ("--systems", catalog.system, systems)):
+        if given and not names(given):
+            faults.add(flag, "nothing is named; without the option all are meant")
         for name in names(given):
             faults.keep(flag, lambda read=kind, wanted=name: read(wanted))
     workload, limit = read_workload(words, faults), read_limit(words, faults)

@@ -10,7 +10,18 @@ from typing import Any, cast
 import click
 
 
-class LazyGroup(click.Group):
+class HelpfulGroup(click.Group):
+    """A group that shows its help, as words and not as an answer, where no command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words before the command."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+
+class LazyGroup(HelpfulGroup):
     """A group that knows its commands by place (``module:name``) and first line; it imports what runs."""
 
     def __init__(self, *args: Any, commands_at: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -54,7 +65,16 @@ class Option(click.Option):
 
 
 class SectionedCommand(click.Command):
-    """A command whose help page groups its options under headings."""
+    """A command whose help page groups its options under headings, and that takes a limit once or not at all."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words; an option with two values is refused, where the first would be dropped in silence."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in dict.fromkeys(order):
+            single = isinstance(parameter, click.Option) and not (parameter.multiple or parameter.is_flag)
+            if single and order.count(parameter) > 1 and not ctx.resilient_parsing:
+                ctx.fail(f"{parameter.opts[0]} is given {order.count(parameter)} times; give it once")
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options section by section, in the order of their declaration."""

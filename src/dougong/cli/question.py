@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dougong.cli.completion import complete_models, complete_systems, open_catalog
+from dougong.cli.completion import (
+    complete_choice,
+    complete_files,
+    complete_folders,
+    complete_models,
+    complete_systems,
+    open_catalog,
+    regions,
+)
 from dougong.cli.lazy import Option
 from dougong.cli.output import check_picture
 from dougong.cli.words import Faults, names
@@ -23,6 +31,9 @@ Words = Mapping[str, Any]
 
 PROMPT, OUTPUT = "4096", "1024"
 """Tokens of a request where nothing is said [token]; the answer repeats what was assumed."""
+
+MOST = 1e6
+"""No price of a chip-hour or kilowatt-hour, no grid and no chip comes near it [USD, g, W]."""
 
 LOAD, LIMITS, SEARCH = "Load", "Limits and objective", "What is tried"
 RATES, OUTPUTS = "Money and energy", "Output"
@@ -57,6 +68,12 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (OUTPUTS, "--plot", "FILE", "Also draw it, to a .png or .svg file."),
     (OUTPUTS, "--json", "", "Print JSON in base units instead of text."),
 )
+_COMPLETED = {
+    "FILE": complete_files,
+    "DIR": complete_folders,
+    **dict.fromkeys(("WORD", "DTYPE", "CLASS", "NAME"), complete_choice),
+}
+"""Metavar -> what the tab key offers."""
 _DEFAULTS = {
     "--objective": "throughput",
     "--mode": "auto",
@@ -82,6 +99,8 @@ def _option(section: str, flag: str, metavar: str, text: str) -> Callable[[F], F
     more: dict[str, Any] = (
         {"metavar": metavar, "multiple": flag == "--catalog"} if metavar else {"is_flag": True}
     )
+    if metavar in _COMPLETED:
+        more["shell_complete"] = _COMPLETED[metavar]
     if flag in _DEFAULTS:
         more |= {"default": _DEFAULTS[flag], "show_default": True}
     return click.option(flag, cls=Option, section=section, help=text, **more)
@@ -120,11 +139,12 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
 
     faults = Faults()
     catalog = open_catalog(words["catalog"])
-    faults.keep("MODEL", lambda: catalog.model(model))
+    if model.strip():
+        faults.keep("MODEL", lambda: catalog.model(model))
+    else:
+        faults.add("MODEL", "no model is named")
     for system in names(systems):
         faults.keep("--on", lambda name=system: catalog.system(name))
-    if not names(systems):
-        faults.add("--on", "no system is named")
     request = PlanRequest(
         model=model,
         systems=names(systems),
@@ -143,7 +163,9 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
         usd_per_chip_hour=_per_hour(faults, "--usd-per-chip-hour", words["usd_per_chip_hour"]),
         usd_per_kwh=_per_kwh(faults, "--usd-per-kwh", words["usd_per_kwh"], "USD/J", "USD/kWh"),
         grid_g_per_kwh=_per_kwh(faults, "--grid", words["grid"], "g/J", "g/kWh"),
-        watts_per_chip=faults.quantity("--watts-per-chip", words["watts_per_chip"], "W", default_unit="W"),
+        watts_per_chip=faults.quantity(
+            "--watts-per-chip", words["watts_per_chip"], "W", default_unit="W", most=MOST
+        ),
         pue=_or(faults.quantity("--pue", words["pue"], "1"), 1.0),
         region=words["region"],
         edition=catalog.edition(),
@@ -170,14 +192,12 @@ def check_vocabulary(words: Words, faults: Faults) -> None:
 
 
 def check_region(region: str, catalog: Catalog, faults: Faults) -> None:
-    """Check that somebody prints a price or a carbon intensity for the region; ``world`` is always meant."""
-    known = {price.region for subject in ("electricity", "grid") for price in catalog.prices(subject)}
-    if region not in {"world", *known}:
-        unknown = UnknownId("region", region, filter(None, known))
+    """Check that somebody prints a price or a carbon intensity for the region."""
+    known = regions(catalog)
+    if region not in known:
+        unknown = UnknownId("region", region, known)
         faults.add(
-            "--region",
-            unknown.message,
-            unknown.hint if unknown.near else f"known: {', '.join(sorted(known))}",
+            "--region", unknown.message, unknown.hint if unknown.near else f"known: {', '.join(known)}"
         )
 
 
@@ -233,11 +253,11 @@ def read_top(words: Words, faults: Faults) -> int:
 
 
 def _per_hour(faults: Faults, flag: str, text: str | None) -> float | None:
-    return faults.quantity(flag, text, "USD/s", default_unit="USD/h", scale=3600.0)
+    return faults.quantity(flag, text, "USD/s", default_unit="USD/h", scale=3600.0, most=MOST)
 
 
 def _per_kwh(faults: Faults, flag: str, text: str | None, dimension: str, unit: str) -> float | None:
-    return faults.quantity(flag, text, dimension, default_unit=unit, scale=3.6e6)
+    return faults.quantity(flag, text, dimension, default_unit=unit, scale=3.6e6, most=MOST)
 
 
 def _or(value: float | None, otherwise: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -55,8 +56,9 @@ class Faults:
         *,
         default_unit: str | None = None,
         scale: float = 1.0,
+        most: float = math.inf,
     ) -> float | None:
-        """Read a flag as a quantity that is not negative, in base units times ``scale``; absent is None."""
+        """Read a flag as a quantity from 0 to ``most``, in base units times ``scale``; absent is None."""
         if text is None:
             return None
         try:
@@ -66,6 +68,10 @@ class Faults:
             return None
         if value < 0:
             self.add(flag, f"{text!r} is less than nothing")
+            return None
+        if value * scale > most:
+            unit = f" {default_unit}" if default_unit else ""
+            self.add(flag, f"{text!r} is more than anyone means; at most {most:,.0f}{unit}")
             return None
         return value * scale
 

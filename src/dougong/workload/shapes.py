@@ -66,7 +66,7 @@ class Workload:
             if not ok
         ]
         if self.rate_requests_per_s is not None and self.users is not None:
-            faults.append("rate (open loop) and users (closed loop) contradict each other; give one")
+            faults.append("rate (open loop) and users (closed loop) contradict each other: give one")
         if faults:
             raise InputError("; ".join(faults))
 
