@@ -88,7 +88,16 @@ def test_figures_of_a_chip_lie_in_the_range_of_real_hardware(chip_id: str) -> No
         assert low <= figure <= high, f"{key} = {figure.printed}"
     bandwidth, capacity = known(chip.memory_bandwidth), known(chip.memory_capacity)
     if bandwidth and capacity:
-        assert 0.005 < capacity / bandwidth < 2, "reading the whole memory takes 5 ms to 2 s"
+        assert 0.005 < capacity / bandwidth < 5, "reading the whole memory takes 5 ms to 5 s"
+
+
+@pytest.mark.parametrize("chip_id", CHIPS)
+def test_nobody_measures_more_memory_than_a_chip_has(chip_id: str) -> None:
+    # The 1024 of 1000 trap: what a tool shows cannot be 7 % above what the record says there is.
+    chip = CATALOG.chip(chip_id)
+    shown, there = known(chip.measured.get("memory_capacity")), known(chip.memory_capacity)
+    if shown is not None and there is not None:
+        assert shown <= there * 1.04, (shown.printed, there.printed)
 
 
 @pytest.mark.parametrize("chip_id", CHIPS)
@@ -170,13 +179,36 @@ def test_printed_figures_of_a_system_read_back_to_their_value(system_id: str) ->
 def test_prices_name_a_subject_and_are_of_a_sane_size(list_id: str) -> None:
     bounds = {"USD/s": (0.1 / 3600, 20 / 3600), "USD": (500, 100_000), "USD/J": (0.01 / 3.6e6, 1 / 3.6e6)}
     bounds["g/J"] = (5 / 3.6e6, 1200 / 3.6e6)
+    bounds["1"] = (0.1, 10_000)  # coins for a dollar
     for price in CATALOG.price_list(list_id):
-        assert price.subject in ("electricity", "grid", *CHIPS, *SYSTEMS), price.id
+        assert price.subject in ("electricity", "grid", "CNY", *CHIPS, *SYSTEMS), price.id
         value = known(price.value)
         assert value is not None
         low, high = bounds[value.dimension]
         assert low <= value <= high, price.id
         assert price.region or price.kind not in ("tariff", "carbon"), price.id
+
+
+def test_what_is_printed_in_yuan_is_read_at_the_rate_of_its_year() -> None:
+    rates = {price.year: price.value for list_id in LISTS for price in CATALOG.price_list(list_id)
+             if price.kind == "exchange"}  # fmt: skip
+    seen = 0
+    for list_id in LISTS:
+        for price in CATALOG.price_list(list_id):
+            value = known(price.value)
+            assert value is not None
+            for figure in with_rivals(value):
+                if "CNY/USD" not in figure.why:
+                    continue
+                seen += 1
+                rate = rates[price.year]
+                assert isinstance(rate, Figure)
+                assert f"at {rate.read_as or rate.printed} CNY/USD" in figure.why, price.id
+                yuan = re.fullmatch(r"([\d.]+) CNY(/h)?", figure.printed)
+                if yuan and "two such devices" not in figure.why:
+                    per_s = 3600 if yuan[2] else 1
+                    assert float(figure) == pytest.approx(float(yuan[1]) / rate / per_s, rel=0.002), price.id
+    assert seen >= 15
 
 
 def test_ids_of_prices_are_unique() -> None:
@@ -199,6 +231,11 @@ FACTS = [
     ("huawei-910b3", "links.scale_up.bandwidth", 196e9),
     ("huawei-950dt", "compute.fp4.dense", 2007e12),
     ("metax-c550", "links.scale_up.bandwidth", 448e9),
+    ("huawei-atlas-300i-duo", "links.die_to_die.bandwidth", 60e9),
+    ("kunlun-p800", "memory.capacity", 96 * 2**30),
+    ("nvidia-rtx-4090", "memory.capacity", 24 * 2**30),
+    ("intel-xeon-6980p", "links.scale_up.bandwidth", 6 * 35.8e9 * 24 / 16),
+    ("amd-epyc-9965", "links.scale_up.bandwidth", 4 * 16 * 32e9 / 8),
     ("nvidia-h100-sxm", "compute.bf16.dense", 989.4e12),
     ("nvidia-h100-sxm", "memory.bandwidth", 3.35e12),
     ("nvidia-h100-sxm", "links.scale_up.bandwidth", 450e9),
@@ -218,7 +255,7 @@ def test_traps_of_direction_die_and_density_are_read_right(chip_id: str, key: st
     figures = dict(CATALOG.chip(chip_id).figures())
     figure = known(figures[key])
     assert figure is not None
-    assert float(figure) == pytest.approx(value, rel=1e-9)
+    assert float(figure) == pytest.approx(value, rel=1e-3 if "UPI" in figure.printed else 1e-9)
 
 
 def test_every_collected_row_has_a_record() -> None:
