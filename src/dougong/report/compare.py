@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dougong.plan.types import Infeasible, Option, Plan
-from dougong.report.numbers import UNKNOWN, compact, exact, interval, money, quantity
+from dougong.report.numbers import UNKNOWN, compact, exact, interval, money, plural, quantity
 from dougong.report.parts import Columns, section
 from dougong.report.plan import asked, infeasible_sentence, pools_words
 from dougong.report.sources import sources_section
@@ -27,7 +27,11 @@ METRICS: tuple[tuple[str, Callable[[Option], float | None], Callable[[Option], s
         lambda option: option.output_tokens_per_s.value,
         lambda option: interval(option.output_tokens_per_s),
     ),
-    ("TPOT", lambda option: option.tpot_s.value, lambda option: interval(option.tpot_s, "s")),
+    (
+        "TPOT",
+        lambda option: option.tpot_s.value or None,  # one output token has none
+        lambda option: interval(option.tpot_s, "s") if option.tpot_s.value else UNKNOWN,
+    ),
     ("TTFT", lambda option: option.ttft_s.value, lambda option: interval(option.ttft_s, "s")),
     ("power", lambda option: _watts(option), lambda option: quantity(_watts(option), "W")),
     ("tokens/s per kW", lambda option: tokens_per_kw(option), lambda option: _compact(tokens_per_kw(option))),
@@ -89,7 +93,7 @@ def comparison_sentence(answers: Sequence[Answer]) -> str:
     return (
         f"{best.model_name}: {winner.system} gives most per chip, "
         f"{interval(winner.output_tokens_per_s_per_chip)} output tokens/s; "
-        f"{len(plans)} of {len(answers)} systems can serve it as asked."
+        f"{len(plans)} of {plural(len(answers), 'system')} can serve it as asked."
     )
 
 

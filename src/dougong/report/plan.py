@@ -55,7 +55,8 @@ def draw_infeasible(answer: Infeasible) -> RenderableType:
         refusals_section(answer.refusals, "Why not"),
     ]
     if answer.nearest is not None:
-        parts.append(_card("Nearest", request, answer.nearest, "breaks a limit"))
+        short = "breaks a limit" if _over(answer.nearest, request) else "carries less than is asked"
+        parts.append(_card("Nearest", request, answer.nearest, short))
     if answer.notes:
         parts.append(notes_section(answer.notes))
     if answer.figures:
@@ -69,26 +70,58 @@ def plan_sentence(plan: Plan) -> str:
     winner = plan.options[0]
     cost = winner.usd_per_million_output_tokens
     price = f", {money(cost)} per million output tokens" if cost is not None else ""
+    pace = f"TPOT {interval(winner.tpot_s, 's')} and " if has_pace(plan.request) else ""
     return (
         f"Yes: {plan.model_name} on {winner.system}, {winner.mode} on {plural(winner.chips, 'chip')}, gives "
         f"{interval(winner.output_tokens_per_s_per_chip)} output tokens/s per chip at "
-        f"TPOT {interval(winner.tpot_s, 's')} and TTFT {interval(winner.ttft_s, 's')}{price}."
+        f"{pace}TTFT {interval(winner.ttft_s, 's')}{price}."
     )
 
 
+def has_pace(request: PlanRequest) -> bool:
+    """Return whether there is a time per output token: one token has none."""
+    return request.workload.output_tokens > 1
+
+
 def infeasible_sentence(answer: Infeasible) -> str:
-    """Return the no in one sentence, with the reason that turned away most."""
+    """Return the no in one sentence, with the reason that decides."""
     systems = " or ".join(answer.request.systems)
-    first = max(answer.refusals, key=lambda refusal: refusal.count, default=None)
-    because = f": {first.detail}" if first else ""
+    because = _because(answer).rstrip(".")
     model = "/".join(PurePath(answer.request.model).parts[-2:])  # an id, or the end of a path
-    return f"No: {model} cannot be served on {systems} as asked{because}."
+    return f"No: {model} cannot be served on {systems} as asked{because and ': '}{because}."
+
+
+_DECIDING = ("load", "memory", "devices", "links-known")
+"""Reasons that decide a no, before rules that only narrow what is tried."""
+
+
+def _because(answer: Infeasible) -> str:
+    if answer.nearest is not None and (over := _over(answer.nearest, answer.request)):
+        return f"the nearest, {pools_words(answer.nearest.pools)}, has {' and '.join(over)}"
+    for reason in _DECIDING:
+        if told := dict.fromkeys(item.detail for item in answer.refusals if item.reason == reason):
+            return "; ".join(told)
+    most = max(answer.refusals, key=lambda refusal: refusal.count, default=None)
+    return most.detail if most else ""
+
+
+def _over(option: Option, request: PlanRequest) -> list[str]:
+    limits = (
+        ("TTFT", option.ttft_s.value, request.limit.ttft_s),
+        ("TPOT", option.tpot_s.value, request.limit.tpot_s),
+    )
+    return [
+        f"{name} {quantity(value, 's')} where {quantity(limit, 's')} is the limit"
+        for name, value, limit in limits
+        if limit is not None and value > limit
+    ]
 
 
 def asked(request: PlanRequest) -> str:
     """Return the question in one line."""
     workload, limit = request.workload, request.limit
-    lengths = f"prompt {_length(workload.prompt_tokens)}, output {_length(workload.output_tokens)} tokens"
+    tokens = "tokens" if has_pace(request) else "token"
+    lengths = f"prompt {_length(workload.prompt_tokens)}, output {_length(workload.output_tokens)} {tokens}"
     said = [lengths if workload.source == "flags" else f"{lengths} ({workload.source})"]
     if workload.prefix_hit_frac:
         said.append(f"{percent(workload.prefix_hit_frac)} of the prompt cached")
@@ -145,13 +178,23 @@ def _facts(request: PlanRequest, option: Option) -> list[tuple[str, str]]:
     per_chip, whole = interval(option.output_tokens_per_s_per_chip), interval(option.output_tokens_per_s)
     facts = [
         ("TTFT", interval(option.ttft_s, "s") + _against(option.ttft_s, request.limit.ttft_s)),
-        ("TPOT", interval(option.tpot_s, "s") + _against(option.tpot_s, request.limit.tpot_s)),
+        ("TPOT", _pace(request, option)),
         ("output", f"{per_chip} tokens/s per chip; {whole} tokens/s in all"),
-        ("load", f"{compact(option.users)} requests in flight, {compact(option.requests_per_s)} requests/s"),
+        ("load", f"{_requests(option.users)} in flight, {compact(option.requests_per_s)} requests/s"),
     ]
     if option.kv_transfer_s:
         facts.append(("KV transfer", quantity(option.kv_transfer_s, "s")))
     return [*facts, ("cost", _cost(option)), ("energy", _energy(option))]
+
+
+def _requests(count: float) -> str:
+    return f"{compact(count)} request{'' if count == 1 else 's'}"
+
+
+def _pace(request: PlanRequest, option: Option) -> str:
+    if not has_pace(request):
+        return "none: the only output token comes with the prompt's last step"
+    return interval(option.tpot_s, "s") + _against(option.tpot_s, request.limit.tpot_s)
 
 
 def _cost(option: Option) -> str:
@@ -185,6 +228,21 @@ def _system(row: tuple[int, Option]) -> str:
     return row[1].system
 
 
+def _tpot(row: tuple[int, Option]) -> str:
+    return quantity(row[1].tpot_s.value, "s")
+
+
+def _by(plan: Plan) -> str:
+    # What the order below goes by; where nobody says a price, cost cannot be it.
+    objective, workload = plan.request.objective, plan.request.workload
+    loaded = workload.rate_requests_per_s is not None or workload.users is not None
+    if objective == "cost" and plan.options[0].usd_per_million_output_tokens is not None:
+        return "USD per million output tokens"
+    if objective in ("latency", "chips"):
+        return {"latency": "TPOT, then TTFT", "chips": "chips in use"}[objective]
+    return "tokens/s per chip in use" if loaded else "tokens/s per chip at hand"
+
+
 def _ranked(plan: Plan) -> RenderableType:
     numbered = list(enumerate(plan.options, 1))
     several = len({option.system for option in plan.options}) > 1
@@ -198,13 +256,15 @@ def _ranked(plan: Plan) -> RenderableType:
         ("chips", "number", lambda row: exact(row[1].chips)),
         ("users", "spare", lambda row: compact(row[1].users)),
         ("TTFT", "number", lambda row: quantity(row[1].ttft_s.value, "s")),
-        ("TPOT", "number", lambda row: quantity(row[1].tpot_s.value, "s")),
+        *([("TPOT", "number", _tpot)] if has_pace(plan.request) else []),
         ("tokens/s per chip", "number", lambda row: interval(getattr(row[1], rate))),
         ("in all", "spare", lambda row: compact(row[1].output_tokens_per_s.value)),
         ("USD/Mtok", "spare", lambda row: quantity(row[1].usd_per_million_output_tokens, "1")),
     )
     ties = f"; {TIE} cannot be told apart from the best" if any(option.tie for option in plan.options) else ""
-    return section("Ranked", options, aside=f"best of {exact(plan.candidates)} candidates{ties}")
+    return section(
+        "Ranked", options, aside=f"by {_by(plan)}, best of {exact(plan.candidates)} candidates{ties}"
+    )
 
 
 def _seal(edition: str, fingerprint: str) -> Text:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from dougong.facts import GRADES, Figure, Source, worst_grade
 from dougong.plan.types import FigureUse
-from dougong.report.parts import listing, section
+from dougong.report.parts import INDENT, listing, section
 
 
 def sources_section(uses: Sequence[FigureUse]) -> RenderableType:
@@ -20,7 +21,8 @@ def sources_section(uses: Sequence[FigureUse]) -> RenderableType:
     ordered = sorted(groups.items(), key=lambda item: (min(_rank(use.figure) for use in item[1]), item[0]))
     parts: list[RenderableType] = []
     for source_id, group in ordered:
-        parts += [_title(source_id, group[0].source), _figures([use.figure for use in group]), Text("")]
+        figures = Padding(_figures([use.figure for use in group]), (0, 0, 0, INDENT))
+        parts += [_title(source_id, group[0].source), figures, Text("")]
     worst = worst_grade(use.figure for use in uses)
     aside = f"worst grade: {worst}" if worst else "no figure was read"
     return section("Sources", *parts[:-1], aside=aside)
@@ -51,7 +53,7 @@ def _figures(figures: Sequence[Figure]) -> RenderableType:
     distinct = {(figure.record, figure.key, figure.printed): figure for figure in figures}
     return listing(
         [figure for _, figure in sorted(distinct.items())],
-        ("figure", "word", lambda figure: f"  {figure.record} {figure.key}"),
+        ("figure", "word", lambda figure: f"{figure.record} {figure.key}"),
         ("printed", "words", printed_words),
         ("place", "words", lambda figure: figure.at),
         ("grade", "word", lambda figure: figure.grade),

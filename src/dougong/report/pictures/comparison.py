@@ -8,8 +8,8 @@ from pathlib import Path
 from dougong.plan.types import Infeasible, Plan
 from dougong.report.numbers import compact
 from dougong.report.pictures.canvas import INK, Axes, colour_of, new_sheet, save, style, title
-from dougong.report.pictures.front import draw_front, finish_front, mark_winner
-from dougong.report.plan import asked
+from dougong.report.pictures.front import draw_front, finish_front, mark_winner, no_front
+from dougong.report.plan import asked, has_pace
 
 
 def comparison_picture(answers: Sequence[Plan | Infeasible], path: Path) -> None:
@@ -18,18 +18,26 @@ def comparison_picture(answers: Sequence[Plan | Infeasible], path: Path) -> None
     with style():
         sheet = new_sheet(13.5, 6.0)
         left, right = sheet.subplots(1, 2, width_ratios=(1.25, 1.0))
-        for index, answer in enumerate(answers):
-            if isinstance(answer, Plan):
-                draw_front(left, answer.pareto, colour_of(index), answer.options[0].system)
-                mark_winner(left, answer.options[0], colour_of(index))
-        shown = [option for answer in answers if isinstance(answer, Plan) for option in answer.pareto]
-        finish_front(left, shown, request.limit)
-        left.set_title("What can be had (star: chosen; shaded: the range believed in)")
-        if shown:
-            left.legend(loc="upper right")
+        if has_pace(request):
+            _fronts(left, answers)
+        else:
+            no_front(left)
         _bars(right, answers)
         title(sheet, request.model, asked(request))
         save(sheet, path)
+
+
+def _fronts(axes: Axes, answers: Sequence[Plan | Infeasible]) -> None:
+    for index, answer in enumerate(answers):
+        if isinstance(answer, Plan):
+            draw_front(axes, answer.pareto, colour_of(index), answer.options[0].system)
+            mark_winner(axes, answer.options[0], colour_of(index))
+    plans = [answer for answer in answers if isinstance(answer, Plan)]
+    shown = [option for plan in plans for option in (*plan.pareto, plan.options[0])]
+    finish_front(axes, shown, answers[0].request.limit)
+    axes.set_title("What can be had (star: chosen; shaded: the range believed in)")
+    if shown:
+        axes.legend(loc="upper right")
 
 
 def _bars(axes: Axes, answers: Sequence[Plan | Infeasible]) -> None:

@@ -7,8 +7,15 @@ from pathlib import Path
 from dougong.plan.types import Option, Plan
 from dougong.report.numbers import percent, quantity
 from dougong.report.pictures.canvas import PALE, Axes, colour_of, new_sheet, save, style, title
-from dougong.report.pictures.front import draw_front, finish_front, mark_winner, winner_words
-from dougong.report.plan import asked
+from dougong.report.pictures.front import (
+    draw_front,
+    fastest_of,
+    finish_front,
+    mark_winner,
+    no_front,
+    winner_words,
+)
+from dougong.report.plan import asked, has_pace
 from dougong.report.steps import MEMORY_PARTS
 
 MODES = ("disaggregated", "colocated")
@@ -30,15 +37,21 @@ def plan_picture(plan: Plan, path: Path) -> None:
 
 
 def _front(axes: Axes, plan: Plan) -> None:
+    if not has_pace(plan.request):
+        no_front(axes)
+        return
     for index, mode in enumerate(MODES):
         of_mode = [option for option in plan.pareto if option.mode == mode]
         if of_mode:
             draw_front(axes, of_mode, colour_of(index), mode)
-    winner = plan.options[0]
-    mark_winner(axes, winner, colour_of(MODES.index(winner.mode)), winner_words(winner))
-    finish_front(axes, [*plan.pareto, winner], plan.request.limit)
+    winner, limit = plan.options[0], plan.request.limit
+    shown = [*plan.pareto, winner]
+    colour = colour_of(MODES.index(winner.mode))
+    mark_winner(axes, winner, colour, winner_words(winner), fastest_of(shown, limit))
+    finish_front(axes, shown, limit)
     axes.set_title("What can be had (shaded: the range believed in)")
-    axes.legend(loc="upper right")
+    # Above the frame, where no range and no limit can run through it.
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.995), ncols=len(MODES), borderaxespad=0.2)
 
 
 def _time(axes: Axes, winner: Option) -> None:

@@ -1,0 +1,112 @@
+"""What the first sentence and the order of an answer say, on hand-built answers with one thing changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import samples
+
+from dougong.plan.types import Infeasible, Interval, Plan, Refusal
+from dougong.report.compare import comparison_sentence, draw_comparison
+from dougong.report.plan import draw_answer, infeasible_sentence, plan_sentence
+from dougong.report.terminal import render
+from dougong.workload import Limit, Workload
+
+RULE = Refusal(reason="heads-divide", count=9000, example="TP3", detail="Heads must divide.", remedy="r")
+MEMORY = Refusal(
+    reason="memory", count=3, example="TP1", detail="a device needs 9 GB and has 8 GB", remedy="r"
+)
+ONE_LOAD = Refusal(
+    reason="load", count=5, example="TP1", detail="colocated: at most 2 requests/s", remedy="r"
+)
+OTHER_LOAD = dataclasses.replace(ONE_LOAD, count=1, detail="disaggregated: at most 3 requests/s")
+
+
+def no(*refusals: Refusal, **more: object) -> Infeasible:
+    return dataclasses.replace(samples.INFEASIBLE, refusals=refusals, **{"nearest": None, **more})
+
+
+def one_token() -> Plan:
+    workload = Workload(prompt_tokens=4096, output_tokens=1)
+    option = dataclasses.replace(samples.option(10.0), tpot_s=Interval(0.0, 0.0, 0.0))
+    request = dataclasses.replace(samples.REQUEST, workload=workload, limit=Limit())
+    return dataclasses.replace(samples.PLAN, request=request, options=(option,), pareto=())
+
+
+@pytest.mark.parametrize(
+    ("answer", "because"),
+    [
+        (no(RULE, MEMORY), "as asked: a device needs 9 GB and has 8 GB."),  # a rule narrows, memory decides
+        (no(ONE_LOAD, RULE, OTHER_LOAD), "at most 2 requests/s; disaggregated: at most 3 requests/s."),
+        (no(RULE), "as asked: Heads must divide."),  # one full stop
+        (no(), "as asked."),
+        (
+            no(MEMORY, nearest=dataclasses.replace(samples.option(5.0, tpot_s=0.07), ttft_s=samples.spread(3.0))),
+            "has TTFT 3 s where 2 s is the limit and TPOT 70 ms where 50 ms is the limit.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_no_says_what_decides(answer: Infeasible, because: str) -> None:
+    assert infeasible_sentence(answer).endswith(because)
+
+
+def test_the_nearest_that_keeps_the_limits_carries_less() -> None:
+    keeps = no(ONE_LOAD, nearest=samples.option(5.0))
+    assert "Nearest  example-pod, carries less than is asked" in render(draw_answer(keeps))
+    assert "Nearest  example-pod, breaks a limit" in render(draw_answer(samples.INFEASIBLE))
+
+
+def test_one_output_token_has_no_pace() -> None:
+    plan = one_token()
+    assert "at TTFT " in plan_sentence(plan)
+    text = render(draw_answer(plan))
+    assert "output 1 token " in text
+    assert "TPOT         none: " in text
+    assert "TPOT" not in next(line for line in text.splitlines() if line.strip().startswith("#"))
+    row = next(line for line in render(draw_comparison([plan])).splitlines() if line.startswith("  TPOT"))
+    assert row.split() == ["TPOT", "–"]
+
+
+def test_one_output_token_has_no_front(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from dougong.report.pictures import comparison_picture, plan_picture
+    from dougong.report.pictures.front import NO_PACE
+
+    for name, draw in (("plan", plan_picture), ("both", lambda plan, path: comparison_picture([plan], path))):
+        path = tmp_path / f"{name}.svg"
+        draw(one_token(), path)
+        assert NO_PACE in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("objective", "workload", "priced", "order"),
+    [
+        ("throughput", {}, True, "by tokens/s per chip at hand"),
+        ("throughput", {"users": 5.0}, True, "by tokens/s per chip in use"),
+        ("latency", {}, True, "by TPOT, then TTFT"),
+        ("chips", {"rate_requests_per_s": 5.0}, True, "by chips in use"),
+        ("cost", {}, True, "by USD per million output tokens"),
+        ("cost", {}, False, "by tokens/s per chip at hand"),
+    ],
+)
+def test_the_ranking_says_what_it_goes_by(
+    objective: str, workload: dict[str, float], priced: bool, order: str
+) -> None:
+    request = dataclasses.replace(
+        samples.REQUEST,
+        objective=objective,
+        workload=dataclasses.replace(samples.REQUEST.workload, **workload),
+    )
+    winner = samples.option(5.0)
+    if not priced:
+        winner = dataclasses.replace(winner, usd_per_million_output_tokens=None)
+    plan = dataclasses.replace(samples.PLAN, request=request, options=(winner,))
+    assert f"Ranked  {order}" in render(draw_answer(plan))
+
+
+def test_words_agree_in_number() -> None:
+    plan = dataclasses.replace(samples.PLAN, options=(dataclasses.replace(samples.option(5.0), users=1.0),))
+    assert "1 request in flight" in render(draw_answer(plan))
+    assert "1 of 1 system can serve" in comparison_sentence([plan])
