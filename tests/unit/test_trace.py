@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dougong.errors import InputError
-from dougong.workload import read_trace, trace
+from dougong.workload import trace
+from dougong.workload.trace import read_trace
 from shared_data import shared_data
 
 OURS = [

@@ -51,6 +51,10 @@ def dougong() -> None:
     """Plan the serving of open-weight models on the chips at hand, with every number sourced."""
 
 
+# One question is a small array program without matrix products: threads cost more to start than they bring.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every exception ends here as words on stderr and an exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)

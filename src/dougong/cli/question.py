@@ -20,7 +20,7 @@ from dougong.cli.lazy import Option
 from dougong.cli.output import check_picture
 from dougong.cli.words import Faults, names
 from dougong.errors import UnknownId
-from dougong.workload import Limit, Workload, read_trace
+from dougong.workload import Limit, Workload
 
 if TYPE_CHECKING:
     from dougong.catalog.store import Catalog
@@ -213,6 +213,8 @@ def read_workload(words: Words, faults: Faults) -> Workload:
     if words["trace"] is not None:
         if words["prompt"] or words["output"]:
             faults.add("--trace", "it brings its own lengths; leave out --prompt and --output")
+        from dougong.workload.trace import read_trace
+
         if trace := faults.keep("--trace", lambda: read_trace(words["trace"])):
             given = {
                 "prompt_tokens": trace.prompt_tokens,

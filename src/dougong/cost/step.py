@@ -167,33 +167,36 @@ class Pricer:
 
     def _layer(self, layer: Layer, tokens: Tokens, ranks: Ranks, *, decode: bool, prefill: bool) -> Spent:
         hidden, dtypes = self.precise.model.hidden_size, self.precise.dtypes
+        # The share of other groups' prompts matters to the experts only; without it batches stay rows.
+        own = replace(tokens, prefill_share=1.0)
 
-        def attention(few: Ranks, machine: Machine) -> Spent:
-            operators = lower_attention(layer, tokens, few, dtypes, hidden, decode=decode, prefill=prefill)
+        def attention(few: Ranks, few_tokens: Tokens, machine: Machine) -> Spent:
+            flags = {"decode": decode, "prefill": prefill}
+            operators = lower_attention(layer, few_tokens, few, dtypes, hidden, **flags)
             return replace(self, machine=machine).price(operators)
 
-        def dense(few: Ranks, machine: Machine) -> Spent:
-            return replace(self, machine=machine).price(lower_dense(layer, tokens, few, dtypes, hidden))
+        def dense(few: Ranks, few_tokens: Tokens, machine: Machine) -> Spent:
+            return replace(self, machine=machine).price(lower_dense(layer, few_tokens, few, dtypes, hidden))
 
-        spent = self._distinct(attention, tokens, ranks, ("tp", "cp"))
-        spent = spent.plus(self._distinct(dense, tokens, ranks, ("tp", "cp")))
+        spent = self._distinct(attention, own, ranks, ("tp", "cp"))
+        spent = spent.plus(self._distinct(dense, own, ranks, ("tp", "cp")))
         bank = layer.experts
         if bank is None:
             return spent
 
-        def experts(few: Ranks, machine: Machine) -> Spent:
+        def experts(few: Ranks, few_tokens: Tokens, machine: Machine) -> Spent:
             load = self.expert_load(few)
-            operators = lower_experts(layer, bank, tokens, few, dtypes, imbalance=load)
+            operators = lower_experts(layer, bank, few_tokens, few, dtypes, imbalance=load)
             return replace(self, machine=machine).price(operators)
 
         return spent.plus(self._distinct(experts, tokens, ranks, ("tp", "cp", "attn_dp", "expert_tp")))
 
     def _head(self, tokens: Tokens, ranks: Ranks) -> Spent:
-        def head(few: Ranks, machine: Machine) -> Spent:
-            operators = lower_head(self.precise.model, tokens, few, self.precise.dtypes)
+        def head(few: Ranks, few_tokens: Tokens, machine: Machine) -> Spent:
+            operators = lower_head(self.precise.model, few_tokens, few, self.precise.dtypes)
             return replace(self, machine=machine).price(operators)
 
-        return self._distinct(head, tokens, ranks, ("tp", "cp"))
+        return self._distinct(head, replace(tokens, prefill_share=1.0), ranks, ("tp", "cp"))
 
     def _hop(self, tokens: Tokens, ranks: Ranks) -> Number:
         rows = tokens.decode_tokens + tokens.prefill_tokens / ranks.cp
@@ -209,27 +212,34 @@ class Pricer:
         return seconds(hop, self.machine, self.parameters, self.engine)
 
     def _distinct(
-        self, run: Callable[[Ranks, Machine], Spent], tokens: Tokens, ranks: Ranks, columns: Sequence[str]
+        self,
+        run: Callable[[Ranks, Tokens, Machine], Spent],
+        tokens: Tokens,
+        ranks: Ranks,
+        columns: Sequence[str],
     ) -> Spent:
         # Price each distinct combination of the columns that matter once, then gather rows.
         rows = np.shape(ranks.tp)
         if not rows or rows[0] < 8 or not _rowless(tokens) or np.ndim(self.machine.bandwidth):
-            return run(ranks, self.machine)
+            return run(ranks, tokens, self.machine)
         code = sum(getattr(ranks, name)[:, 0] * _PLACE[name] for name in columns)
         _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
         if len(first) == rows[0]:
-            return run(ranks, self.machine)
+            return run(ranks, tokens, self.machine)
         few = Ranks(**{name: getattr(ranks, name)[first] for name in Ranks.__dataclass_fields__})
+        if np.shape(tokens.prefill_share)[:1] == rows[:1]:
+            # It follows from ``attn_dp`` and the batch alone, so equal codes have equal shares.
+            tokens = replace(tokens, prefill_share=tokens.prefill_share[first])
         return Spent(
             *(
                 np.broadcast_to(part, (len(first), *np.shape(part)[1:]))[inverse] if np.ndim(part) else part
-                for part in run(few, self.machine)
+                for part in run(few, tokens, self.machine)
             )
         )
 
 
 def _rowless(tokens: Tokens) -> bool:
-    fields = (getattr(tokens, name) for name in Tokens.__dataclass_fields__)
+    fields = (getattr(tokens, name) for name in Tokens.__dataclass_fields__ if name != "prefill_share")
     return all(np.ndim(value) < 2 or np.shape(value)[0] == 1 for value in fields)
 
 

@@ -1,6 +1,5 @@
-"""Request shapes, arrival, traces and objectives. Start at :class:`Workload`."""
+"""Request shapes, arrival, traces and objectives. Start at :class:`Workload`; traces are read by ``trace``."""
 
 from dougong.workload.shapes import Limit, Workload
-from dougong.workload.trace import read_trace
 
-__all__ = ["Limit", "Workload", "read_trace"]
+__all__ = ["Limit", "Workload"]
