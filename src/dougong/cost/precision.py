@@ -50,6 +50,8 @@ _FAMILY = {
     "int4": "int4",
     "int4_g32": "int4",
     "int4_g128": "int4",
+    "q8_0": "int8",
+    "q4_k_m": "int4",
 }
 
 
