@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-format check-lint check-types check-imports check-pages format bench bench-peer docs changelog clean
+.PHONY: help demo test check check-format check-lint check-types check-imports check-pages format bench bench-peer docs accuracy changelog clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
@@ -33,6 +33,7 @@ check-imports: $(VENV)/.dev
 
 check-pages: $(VENV)/.dev
 	$(BIN)/python docs/refresh.py --check
+	$(BIN)/python docs/accuracy.py --check
 
 format: $(VENV)/.dev  ## format and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -46,7 +47,11 @@ bench-peer: $(VENV)/.dev  ## the same beside aiconfigurator 0.12.0, in an enviro
 	$(BIN)/python benchmarks/plan_speed.py --peer .venv-peer $(ARGS)
 
 docs: $(VENV)/.dev  ## write the reference pages, the README's example and the guides' outputs anew
+	$(BIN)/python docs/accuracy.py
 	$(BIN)/python docs/refresh.py
+
+accuracy: $(VENV)/.dev  ## fit and predict without each fold of FILES="…" (minutes), ask PEER=.venv-peer, draw the page
+	$(BIN)/python docs/accuracy.py $(FILES) $(if $(PEER),--peer $(PEER))
 
 changelog: $(VENV)/.dev  ## show what the fragments would say
 	$(BIN)/towncrier build --draft --version next

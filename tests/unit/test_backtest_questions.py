@@ -4,7 +4,6 @@ import pytest
 
 from dougong.backtest import run
 from dougong.backtest.ablations import AblationPredictor
-from dougong.backtest.accuracy import accuracy_page, describe, percent
 from dougong.backtest.case import Case, CaseSource, OperatorCase, PhaseLayout, Precision
 from dougong.backtest.operator_predictor import OperatorPredictor
 from dougong.backtest.questions import PlanPredictor, asks_of, recipe_of
@@ -185,11 +184,7 @@ def test_ablations_of_other_deployments_are_refused():
     assert isinstance(AblationPredictor(Shelf())(operator("ablation_mtp")), str)
 
 
-def test_the_page_lists_every_figure_and_every_refusal():
-    cases = [case(id="kept"), case(id="gone", refused="no layout"), operator("gemm")]
-    page = accuracy_page(cases, run(cases, PlanPredictor(Shelf())))
-    assert "| kept | moe on 16x tiny, , TP16, 1000/100 | tpot_s |" in page
-    assert "| no layout | 1 | gone |" in page
-    assert "## Operators" in page
-    assert describe(cases[2]).startswith("gemm on tiny")
-    assert percent(0.255) == "26 %"
+def test_a_case_is_told_in_one_line():
+    assert str(case()) == "moe on 16x tiny, TP16, 1000/100, 32 in flight"
+    assert str(operator("gemm")) == "gemm on tiny"
+    assert str(operator("gemm", shape={"m": 8.0, "n": 1e6})) == "gemm on tiny: m 8, n 1e+06"
