@@ -41,17 +41,26 @@ def collective_seconds(operator: Collective, machine: Machine, p: Parameters, sl
 def _at_level(
     operator: Collective, level: Level, inner: Number, reach: Number, p: Parameters, slowdown: float
 ) -> Number:
-    outside = level.scale_out
+    outside, bus = level.scale_out, level.host
+    inside = 1.0 - outside - bus
+    default = (
+        inside * p.link_latency_scale_up_s
+        + outside * p.link_latency_scale_out_s
+        + bus * p.link_latency_host_s
+    )
+    share = (
+        inside * p.link_efficiency_scale_up
+        + outside * p.link_efficiency_scale_out
+        + bus * p.link_efficiency_host
+    )
     # In a mesh of n chips a group of g reaches its peers over g - 1 of its n - 1 links. Outer levels are lattices
     # of such meshes; what their figure counts is already what one chip has towards them.
     idle: Number = 1.0 - (reach - 1.0) / np.maximum(level.size / operator.stride - 1.0, 1.0)
     used: Number = 1.0 - level.mesh * (inner <= level.devices_per_chip) * idle
-    default = p.link_latency_scale_up_s + outside * (p.link_latency_scale_out_s - p.link_latency_scale_up_s)
     link: dict[str, Number] = {
         "link_bytes_per_s": level.bandwidth * np.maximum(used, 1e-9) / slowdown,
         "latency_s": choose(np.isnan(level.latency), default, level.latency),
-        "efficiency": p.link_efficiency_scale_up
-        + outside * (p.link_efficiency_scale_out - p.link_efficiency_scale_up),
+        "efficiency": share,
     }
     if operator.kind == "point_to_point":
         return collectives.point_to_point_s(p, message_bytes=operator.bytes_out, **link)
@@ -64,27 +73,27 @@ def _at_level(
         bulk: Number = message * choose(inner > 1.0, np.minimum(crossing, 1.0), 1.0)
         # Inner hops run beside the outer ones: only the outermost level reached pays the start-up.
         beside: Number = message / (link["link_bytes_per_s"] * link["efficiency"])
-        return choose(reach >= operator.ranks, _exchange(message, bulk, reach, outside, link, p), beside)
+        return choose(reach >= operator.ranks, _exchange(message, bulk, reach, inside, link, p), beside)
     ratio = reach / inner
     if operator.kind == "all_reduce":
         return collectives.all_reduce_s(
-            p, message_bytes=operator.bytes_out / inner, ranks=ratio, engine_kernel=1.0 - outside, **link
+            p, message_bytes=operator.bytes_out / inner, ranks=ratio, engine_kernel=inside, **link
         )
     if operator.kind == "all_gather":
         return collectives.all_gather_s(
-            p, bytes_out_per_rank=operator.bytes_out * 1.0, ranks=ratio, engine_kernel=1.0 - outside, **link
+            p, bytes_out_per_rank=operator.bytes_out * 1.0, ranks=ratio, engine_kernel=inside, **link
         )
     return collectives.reduce_scatter_s(
-        p, message_bytes=operator.bytes_out / inner, ranks=ratio, engine_kernel=1.0 - outside, **link
+        p, message_bytes=operator.bytes_out / inner, ranks=ratio, engine_kernel=inside, **link
     )
 
 
 def _exchange(
-    direct: Number, bulk: Number, ranks: Number, outside: Number, link: dict[str, Number], p: Parameters
+    direct: Number, bulk: Number, ranks: Number, inside: Number, link: dict[str, Number], p: Parameters
 ) -> Number:
-    # Engines keep two kernels, one for few tokens and one for bulk, and take the faster; across nodes both
-    # reach what the message fabric gives.
-    share = p.exchange_efficiency + outside * (p.link_efficiency_scale_out - p.exchange_efficiency)
+    # Engines keep two kernels, one for few tokens and one for bulk, and take the faster; across nodes and over
+    # a host's bus both reach what that fabric gives.
+    share = link["efficiency"] + inside * (p.exchange_efficiency - p.link_efficiency_scale_up)
     few = collectives.all_to_all_s(p, bytes_out_per_rank=direct, ranks=ranks, **{**link, "efficiency": share})
     many = collectives.all_to_all_s(
         p, bytes_out_per_rank=bulk, ranks=ranks, startup_s=p.all_to_all_startup_s, **link

@@ -31,6 +31,8 @@ class Level:
         Of a small message [s]; NaN where the catalog has none (a class default applies).
     scale_out
         1 for a message fabric, 0 for load/store links [1].
+    host
+        1 for the host bus, which chips of a node share with their host [1].
     mesh
         1 where each pair of chips has a link of its own: a group of few then has few of the links [1].
     """
@@ -39,6 +41,7 @@ class Level:
     bandwidth: Number
     latency: Number
     scale_out: Number
+    host: Number = 0.0
     mesh: Number = 0.0
     devices_per_chip: Number = 1.0
 
@@ -119,6 +122,7 @@ def machine_of(system: System) -> Machine:
                 bandwidth=width,
                 latency=latency,
                 scale_out=float(domain.plane == "scale_out"),
+                host=float(domain.plane == "host"),
                 mesh=float(domain.topology == "mesh"),
                 devices_per_chip=devices,
             )
@@ -166,6 +170,7 @@ def stack(machines: Sequence[Machine], index: Array) -> Machine:
                 bandwidth=column([levels[i].bandwidth for levels in padded]),
                 latency=column([levels[i].latency for levels in padded]),
                 scale_out=column([levels[i].scale_out for levels in padded]),
+                host=column([levels[i].host for levels in padded]),
                 mesh=column([levels[i].mesh for levels in padded]),
                 devices_per_chip=column([machine.devices_per_chip for machine in machines]),
             )

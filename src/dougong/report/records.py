@@ -39,7 +39,11 @@ def draw_sheet(sheet: Sheet, find: Find) -> RenderableType:
             ("layers", "words", lambda layer: layer.name),
             ("count", "number", lambda layer: exact(layer.count)),
             ("attention", "words", lambda layer: core_words(layer.core)),
-            ("values cached per token", "number", lambda layer: compact(layer.core.entry_values)),
+            (
+                "values cached per token",
+                "number",
+                lambda layer: compact(layer.core.entry_values / layer.core.compress),
+            ),
             ("experts", "note", lambda layer: experts_words(layer.experts)),
         )
         parts.append(section("Layers", layers))
