@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from dougong.catalog.models import Model
 from dougong.facts import Figure, Unknown
 from dougong.plan.types import Fit, Infeasible, Layout, Memory, Plan
 
@@ -83,7 +84,19 @@ def _record(value: object, without: frozenset[str] = frozenset()) -> dict[str, J
         found |= {"text": str(value), "devices": value.devices}
     elif isinstance(value, Memory):
         found |= {"used": plain(value.used)}
+    elif isinstance(value, Model):
+        found |= _counts(value)
     return found
+
+
+def _counts(model: Model) -> dict[str, JsonValue]:
+    from dougong.cost.memory import kv_bytes_per_token  # numpy is not wanted by who dumps a chip
+
+    return {
+        "parameters": model.parameters(),
+        "active_parameters": model.active_parameters(),
+        "kv_bytes_per_token": kv_bytes_per_token(model),
+    }
 
 
 def _figure(figure: Figure) -> dict[str, JsonValue]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dougong.catalog.hardware import Chip, Domain, Price, System
 from dougong.catalog.models import Core, Experts, Layer, Model
 from dougong.facts import Figure, Source, Unknown
-from dougong.report.numbers import UNKNOWN, compact, exact, parameters, plural
+from dougong.report.numbers import UNKNOWN, compact, exact, parameters, plural, quantity
 
 Value = Figure | Unknown
 Record = Chip | System | Model | Source | tuple[Price, ...]
@@ -122,7 +122,7 @@ def _model(model: Model) -> Sheet:
         context=f"{exact(model.max_context_tokens)} tokens",
         stored_in=", ".join(_dtypes(model)),
         multiplied_in=model.activation_dtype,
-        KV_cache=model.default_kv_dtype,
+        KV_cache=_kept(model),
         drafting=f"{plural(model.mtp_num, 'token')} by its own module" if model.mtp_num else "",
         not_priced="; ".join(model.absent),
         aliases=", ".join(model.aliases),
@@ -146,6 +146,20 @@ def _model(model: Model) -> Sheet:
         layers=(*model.layers, *model.mtp_layers),
         note=" ".join(model.notes),
     )
+
+
+def _kept(model: Model) -> str:
+    from dougong.cost.memory import kv_bytes_per_token  # numpy is not wanted by who lists chips
+    from dougong.ops.cache import state_bytes
+
+    said = [f"{exact(kv_bytes_per_token(model))} bytes a token in {model.default_kv_dtype}"]
+    if any(layer.core.window for layer in model.layers if not layer.core.shares_cache):
+        said[0] += ", until windows are full"
+    if state := sum(
+        layer.count * state_bytes(layer.core, model.default_kv_dtype, 1.0) for layer in model.layers
+    ):
+        said.append(f"a state of {quantity(float(state), 'byte')} a sequence")
+    return "; ".join(said)
 
 
 def _counted(count: int, published: Value | None) -> str:
