@@ -105,8 +105,9 @@ def main(arguments: list[str]) -> int:
     if asked.files:
         fit_anew(asked.files)
     if asked.peer:
-        rows = {name: row for file in asked.files for name, row in peer.rows_of(Path(file)).items()}
-        cases = [case for file in asked.files for case in read_cases(file).serving if case.refused is None]
+        tables = [Path(file) for file in asked.files if file.endswith(".csv")]
+        rows = {name: row for table in tables for name, row in peer.rows_of(table).items()}
+        cases = [case for table in tables for case in read_cases(table).serving if case.refused is None]
         peer.ask(asked.peer, cases, rows)
     results = read(RESULTS)
     PAGE.write_text(page(results), encoding="utf-8")

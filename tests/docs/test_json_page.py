@@ -14,6 +14,7 @@ import pytest
 from dougong.cli import main
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "json.md"
+CASES = Path(__file__).parents[1] / "published" / "cases"
 COMMANDS = {
     "a plan": "plan deepseek-v2-lite --on 2*hgx-h100 --tpot 50ms --usd-per-kwh 0.1",
     "a no": "plan qwen3-8b --on hgx-h100 --tpot 1us",
@@ -21,9 +22,13 @@ COMMANDS = {
     "a fit": "fit --models qwen3-8b,deepseek-r1 --systems hgx-h100",
     "a difference": "catalog diff huawei-910c nvidia-h100-sxm",
     "a source": "catalog show cm384-paper",
+    "a backtest": f"backtest {CASES}",
+    "a case": f"explain-error A305 --in {CASES}/infersim.toml",
 }
-OPEN = {"groups"}
-"""Keys whose own keys are names of things."""
+OPEN = {
+    "groups", "metric", "vendor", "family", "engine_class", "regime", "operator", "case",
+}  # fmt: skip
+"""Keys whose own keys are names of things, or fields of a record."""
 
 
 def keys_of(value: object) -> Iterator[str]:

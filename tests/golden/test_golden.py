@@ -7,11 +7,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import backtest_samples
 import pytest
 import samples
+from rich.console import RenderableType
 
+from dougong.report.backtest import draw_backtest
+from dougong.report.case import draw_explained
 from dougong.report.compare import draw_comparison
-from dougong.report.dump import dump_answer, dump_fit, to_json
+from dougong.report.dump import dump_answer, dump_explained, dump_fit, to_json
 from dougong.report.fit import draw_fit
 from dougong.report.plan import draw_answer
 from dougong.report.records import draw_difference, draw_list, draw_sheet
@@ -26,6 +30,12 @@ OTHER = dataclasses.replace(
 NO = dataclasses.replace(
     samples.INFEASIBLE, request=dataclasses.replace(samples.REQUEST, systems=("third-pod",))
 )
+
+
+def _backtest() -> RenderableType:
+    told = (backtest_samples.CASES, backtest_samples.OUTCOMES)
+    return draw_backtest(*told, by=("vendor", "regime"), most=2)
+
 
 DRAWN: dict[str, Callable[[], str]] = {
     "plan.txt": lambda: render(draw_answer(samples.PLAN), width=110),
@@ -44,6 +54,11 @@ DRAWN: dict[str, Callable[[], str]] = {
     "chips.txt": lambda: render(
         draw_list([sheet_of(chip.id, chip) for chip in (samples.CHIP, samples.CHIP_2)])
     ),
+    "backtest.txt": lambda: render(_backtest(), width=110),
+    "backtest-narrow.txt": lambda: render(_backtest(), width=70),
+    "case.txt": lambda: render(draw_explained(backtest_samples.EXPLAINED), width=110),
+    "case-refused.txt": lambda: render(draw_explained(backtest_samples.REFUSED), width=110),
+    "case.json": lambda: to_json(dump_explained(backtest_samples.EXPLAINED)),
     "difference.txt": lambda: render(
         draw_difference(sheet_of("example-x1", samples.CHIP), sheet_of("example-x2", samples.CHIP_2)),
         width=110,
@@ -67,7 +82,15 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 def test_no_drawing_is_wider_than_asked_or_trails_blanks() -> None:
-    for name in ("plan.txt", "plan-narrow.txt", "infeasible.txt", "comparison.txt", "chip.txt"):
+    for name in (
+        "plan.txt",
+        "plan-narrow.txt",
+        "infeasible.txt",
+        "comparison.txt",
+        "chip.txt",
+        "backtest-narrow.txt",
+        "case.txt",
+    ):
         width = 70 if "narrow" in name else 110
         for line in DRAWN[name]().splitlines():
             assert len(line) <= width, f"{name}: {line}"

@@ -12,7 +12,7 @@ from dougong.backtest.explain import Explained
 from dougong.backtest.run import Outcome
 from dougong.backtest.views import Match
 from dougong.report.backtest import amount, range_of, signed, words_of
-from dougong.report.numbers import UNKNOWN, compact, exact, percent, quantity
+from dougong.report.numbers import UNKNOWN, compact, exact, percent, plural, quantity
 from dougong.report.parts import lines, listing, pairs, section
 from dougong.report.steps import memory_section, operator_section, time_section
 
@@ -99,7 +99,7 @@ def _serving(case: Case, found: Explained) -> Iterator[tuple[str, str]]:
         yield "prefix cache", f"{percent(case.prefix_hit_frac)} of the prompt"
     if case.draft_tokens:
         accepted = "unstated" if case.acceptance is None else percent(case.acceptance)
-        yield "speculation", f"{exact(case.draft_tokens)} tokens drafted, acceptance {accepted}"
+        yield "speculation", f"{plural(case.draft_tokens, 'token')} drafted, acceptance {accepted}"
     if case.balanced_experts:
         yield "experts", "load forced even"
     yield (
