@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import samples
 
-from dougong.plan.types import Infeasible, Interval, Plan, Refusal
+from dougong.plan.types import Infeasible, Interval, Plan, Refusal, Sensitivity
 from dougong.report.compare import comparison_sentence, draw_comparison
-from dougong.report.plan import draw_answer, infeasible_sentence, plan_sentence
+from dougong.report.plan import asked, draw_answer, infeasible_sentence, plan_sentence
 from dougong.report.terminal import render
+from dougong.report.why import why_section
 from dougong.workload import Limit, Workload
 
 RULE = Refusal(reason="heads-divide", count=9000, example="TP3", detail="Heads must divide.", remedy="r")
@@ -110,3 +111,16 @@ def test_words_agree_in_number() -> None:
     plan = dataclasses.replace(samples.PLAN, options=(dataclasses.replace(samples.option(5.0), users=1.0),))
     assert "1 request in flight" in render(draw_answer(plan))
     assert "1 of 1 system can serve" in comparison_sentence([plan])
+    slow = dataclasses.replace(samples.REQUEST.workload, rate_requests_per_s=1.0)
+    assert " · 1 request/s · " in asked(dataclasses.replace(samples.REQUEST, workload=slow))
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [(0.064, "+6.4 %"), (0.0007, "<0.1 %"), (0.0001, "nothing"), (-0.02, "-2.0 %"), (0.25, "+25 %")],
+)
+def test_what_a_tenth_more_buys(gain: float, said: str) -> None:
+    knob = Sensitivity(knob="compute", gain_frac=gain)
+    why = dataclasses.replace(samples.PLAN.explanation, sensitivities=(knob,))
+    row = next(line for line in render(why_section(why)).splitlines() if line.strip().startswith("compute"))
+    assert row.split(maxsplit=1)[1] == said

@@ -126,7 +126,7 @@ def asked(request: PlanRequest) -> str:
     if workload.prefix_hit_frac:
         said.append(f"{percent(workload.prefix_hit_frac)} of the prompt cached")
     if workload.rate_requests_per_s is not None:
-        said.append(f"{compact(workload.rate_requests_per_s)} requests/s")
+        said.append(f"{_requests(workload.rate_requests_per_s)}/s")
     if workload.users is not None:
         said.append(f"{plural(workload.users, 'user')}")
     limits = (("TTFT", limit.ttft_s), ("TPOT", limit.tpot_s))
@@ -180,7 +180,7 @@ def _facts(request: PlanRequest, option: Option) -> list[tuple[str, str]]:
         ("TTFT", interval(option.ttft_s, "s") + _against(option.ttft_s, request.limit.ttft_s)),
         ("TPOT", _pace(request, option)),
         ("output", f"{per_chip} tokens/s per chip; {whole} tokens/s in all"),
-        ("load", f"{_requests(option.users)} in flight, {compact(option.requests_per_s)} requests/s"),
+        ("load", f"{_requests(option.users)} in flight, {_requests(option.requests_per_s)}/s"),
     ]
     if option.kv_transfer_s:
         facts.append(("KV transfer", quantity(option.kv_transfer_s, "s")))

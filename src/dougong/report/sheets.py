@@ -104,7 +104,12 @@ def _prices(list_id: str, prices: tuple[Price, ...]) -> Sheet:
             values[f"{key} all-in power"] = price.all_in_power
     notes = dict.fromkeys(price.note for price in prices if price.note)
     return Sheet(
-        kind="price", id=list_id, title=f"{len(prices)} prices", facts={}, values=values, note=" ".join(notes)
+        kind="price",
+        id=list_id,
+        title=plural(len(prices), "price"),
+        facts={},
+        values=values,
+        note=" ".join(notes),
     )
 
 

@@ -43,7 +43,8 @@ def why_section(explanation: Explanation) -> RenderableType:
 
 
 def _gain(fraction: float) -> str:
-    return "nothing" if abs(fraction) < 0.0005 else f"{'+' if fraction > 0 else ''}{percent(fraction)}"
+    said = "nothing" if abs(fraction) < 0.0005 else percent(fraction)
+    return f"+{said}" if said[0].isdigit() and fraction > 0 else said
 
 
 def refusals_section(refusals: Sequence[Refusal], title: str = "Turned away") -> RenderableType:
