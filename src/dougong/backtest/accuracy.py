@@ -94,7 +94,7 @@ def accuracy_page(
     parts = [_HEAD, "## By figure\n"]
     parts.append(_spreads({_METRICS[name]: [o for o in held if o.metric == name] for name in _METRICS}))
     parts.append(
-        "\nA first token waits for a queue that depends on how a load generator starts, which few sources state: "
+        "\nA first token waits for a queue that depends on how a load generator starts, which few sources state."
     )
     parts.append("TTFT stands apart above, and the tables below leave it out.")
     for title, group in _GROUPS:

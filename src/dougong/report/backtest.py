@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dougong.backtest import AnyCase, Outcome, spread, summary
 from dougong.backtest.case import METRICS, OPERATOR_METRICS
-from dougong.backtest.run import OPERATOR, reasons, worst
+from dougong.backtest.run import NOTHING, OPERATOR, reasons, worst
 from dougong.plan.types import Interval
 from dougong.report.numbers import UNKNOWN, exact, percent, plural, quantity, span
 from dougong.report.parts import Columns, listing, section
@@ -37,6 +37,7 @@ WORDS = {
     "decode_tokens_per_s_per_chip": "decode tokens/s per chip",
     "output_tokens_per_s_per_chip": "output tokens/s per chip",
     "total_tokens_per_s_per_chip": "total tokens/s per chip",
+    NOTHING: "nothing measured",
 }
 _HEADS = (
     ("figures", "number"), ("refused", "number"), ("median", "number"), ("mean", "spare"), ("p90", "number"),
