@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dougong.plan.types import Fit, FitCell
 from dougong.report.numbers import compact, exact, plural
-from dougong.report.parts import Columns, listing, section
+from dougong.report.parts import GAP, listing, section
 
 VERDICTS = {
     "fits": "fits",
@@ -89,20 +89,33 @@ class _Matrix:
         yield from self._part(beside)
 
     def _part(self, systems: Sequence[str]) -> RenderResult:
+        # Lines and not a table: of ten thousand cells a table measures each several times.
+        cells = [
+            [_cell(self.fit.cells.get((model, system))) for system in systems] for model in self.fit.models
+        ]
+        widths = [
+            max(len(name), *(len(words) for words, _ in column))
+            for name, column in zip(systems, zip(*cells, strict=True), strict=True)
+        ]
+        first = max(map(len, (*self.fit.models, "model")))
         yield Text("")
-        yield Columns(
-            [("model", "word"), *((system, "number") for system in systems)],
-            [
-                [model, *(_cell(self.fit.cells.get((model, system))) for system in systems)]
-                for model in self.fit.models
-            ],
-        )
+        yield _line("model".ljust(first), [(name, "dim") for name in systems], widths, "dim")
+        for model, row in zip(self.fit.models, cells, strict=True):
+            yield _line(model.ljust(first), row, widths)
 
 
-def _cell(cell: FitCell | None) -> Text:
+def _line(first: str, cells: Sequence[tuple[str, str]], widths: Sequence[int], style: str = "") -> Text:
+    line = Text(first, style, no_wrap=True, overflow="ignore")
+    for (words, cell_style), width in zip(cells, widths, strict=True):
+        line.append(" " * GAP).append(words.rjust(width), cell_style)
+    return line
+
+
+def _cell(cell: FitCell | None) -> tuple[str, str]:
+    """Return words and style of a cell."""
     if cell is None:
-        return Text("")
+        return "", ""
     words = VERDICTS.get(cell.verdict, cell.verdict)
     if cell.verdict == "fits" and cell.tokens_per_s_per_chip is not None:
         words = compact(cell.tokens_per_s_per_chip)
-    return Text(words, style=_STYLES.get(cell.verdict, "dim"))
+    return words, _STYLES.get(cell.verdict, "dim")
