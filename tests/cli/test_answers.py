@@ -141,6 +141,14 @@ def test_plot_writes_a_picture(run: Run, model: str, tmp_path: Path, command: st
     assert f"drawn: {path}" in said.err
 
 
+def test_a_no_is_not_drawn_and_says_so(run: Run, model: str, tmp_path: Path) -> None:
+    path = tmp_path / "no.png"
+    said = run("plan", model, *ON, *QUESTION, "--tpot", "1us", "--plot", str(path))
+    assert said.code == 1
+    assert "nothing is drawn" in said.err
+    assert not path.exists()
+
+
 def test_catalog_lists_shows_and_compares(run: Run) -> None:
     chips = run("catalog", "list", "chips", "--vendor", "huawei")
     assert chips.code == 0

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dougong.cli.lazy import SectionedCommand
-from dougong.cli.output import print_json, told_in, write_picture
+from dougong.cli.output import counted, print_json, told_in, write_picture
 from dougong.cli.question import build_request, model_argument, question_options, system_option
 
 
@@ -39,5 +39,5 @@ def compare(model: str, systems: tuple[str, ...], **words: Any) -> int:
 
         show(draw_comparison(answers))
     seen = sum(answer.candidates for answer in answers)
-    told_in(sum(answer.elapsed_s for answer in answers), f"{seen:,} candidates")
+    told_in(sum(answer.elapsed_s for answer in answers), counted(seen, "candidate"))
     return 0 if any(isinstance(answer, Plan) for answer in answers) else 1

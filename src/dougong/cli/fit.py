@@ -10,7 +10,7 @@ import click
 
 from dougong.cli.completion import complete_models, complete_systems, open_catalog
 from dougong.cli.lazy import Option, SectionedCommand
-from dougong.cli.output import check_picture, print_json, progress, told_in, write_picture
+from dougong.cli.output import check_picture, counted, print_json, progress, told_in, write_picture
 from dougong.cli.question import check_vocabulary, question_options, read_limit, read_workload
 from dougong.cli.words import Faults, names
 
@@ -93,7 +93,7 @@ def fit(models: tuple[str, ...], systems: tuple[str, ...], **words: Any) -> int:
         from dougong.report.terminal import show
 
         show(draw_fit(matrix))
-    told_in(matrix.elapsed_s, f"{len(matrix.cells):,} pairs")
+    told_in(matrix.elapsed_s, counted(len(matrix.cells), "pair"))
     return 0 if any(cell.verdict == "fits" for cell in matrix.cells.values()) else 1
 
 

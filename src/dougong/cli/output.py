@@ -30,6 +30,11 @@ def told_in(seconds: float, what: str) -> None:
     click.echo(f"{what} priced in {seconds:.2f} s", err=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def progress(items: Sequence[T], label: str) -> AbstractContextManager[Iterable[T]]:
     """Show on a terminal how far a long walk over ``items`` is; elsewhere only walk."""
     hidden = len(items) < _WORTH_A_BAR or not sys.stderr.isatty()

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dougong.cli.lazy import Option, SectionedCommand
-from dougong.cli.output import print_json, told_in, write_picture
+from dougong.cli.output import counted, print_json, told_in, write_picture
 from dougong.cli.question import build_request, model_argument, question_options, system_option
 
 
@@ -33,6 +33,8 @@ def plan(model: str, systems: tuple[str, ...], explain: bool, **words: Any) -> i
         from dougong.report.pictures import plan_picture
 
         write_picture(words["plot"], lambda path: plan_picture(answer, path))
+    elif words["plot"]:
+        click.echo("nothing is drawn: there is no plan", err=True)
     if words["json"]:
         from dougong.report.dump import dump_answer
 
@@ -42,5 +44,5 @@ def plan(model: str, systems: tuple[str, ...], explain: bool, **words: Any) -> i
         from dougong.report.terminal import show
 
         show(draw_answer(answer, explain=explain))
-    told_in(answer.elapsed_s, f"{answer.candidates:,} candidates")
+    told_in(answer.elapsed_s, counted(answer.candidates, "candidate"))
     return 0 if isinstance(answer, Plan) else 1
