@@ -12,7 +12,7 @@ from dougong.plan.types import Infeasible, Interval, Plan, Refusal, Sensitivity
 from dougong.report.compare import comparison_sentence, draw_comparison
 from dougong.report.plan import asked, draw_answer, infeasible_sentence, plan_sentence
 from dougong.report.terminal import render
-from dougong.report.why import why_section
+from dougong.report.why import refusals_section, why_section
 from dougong.workload import Limit, Workload
 
 RULE = Refusal(reason="heads-divide", count=9000, example="TP3", detail="Heads must divide.", remedy="r")
@@ -113,6 +113,12 @@ def test_words_agree_in_number() -> None:
     assert "1 of 1 system can serve" in comparison_sentence([plan])
     slow = dataclasses.replace(samples.REQUEST.workload, rate_requests_per_s=1.0)
     assert " · 1 request/s · " in asked(dataclasses.replace(samples.REQUEST, workload=slow))
+
+
+def test_refusals_alike_are_one_line() -> None:
+    text = render(refusals_section([RULE, MEMORY, dataclasses.replace(RULE, count=1000)]))
+    assert text.count("Heads must divide.") == 1
+    assert "10,000  heads-divide" in text
 
 
 @pytest.mark.parametrize(

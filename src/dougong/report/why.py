@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -49,8 +50,14 @@ def _gain(fraction: float) -> str:
 
 def refusals_section(refusals: Sequence[Refusal], title: str = "Turned away") -> RenderableType:
     """Candidates refused, reason by reason, each with numbers and what would help."""
+    # Several systems, or modes, turn candidates away with the same words: one line tells of all.
+    alike: dict[Refusal, int] = {}
+    for refusal in refusals:
+        words = replace(refusal, count=0)
+        alike[words] = alike.get(words, 0) + refusal.count
+    told = [replace(words, count=count) for words, count in alike.items()]
     table = listing(
-        sorted(refusals, key=lambda refusal: (-refusal.count, refusal.reason)),
+        sorted(told, key=lambda refusal: (-refusal.count, refusal.reason)),
         ("candidates", "number", lambda item: exact(item.count)),
         ("reason", "word", lambda item: item.reason),
         ("for instance", "words", _instance),
