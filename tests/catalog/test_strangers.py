@@ -68,6 +68,24 @@ def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
     Catalog.open([tmp_path])
 
 
+@pytest.mark.parametrize(
+    ("shipped", "absurd"),
+    [
+        ('"1.6 TB/s"', '"1.6e12 TB/s"'),
+        ('"64 GiB"', '"64e12 GiB"'),
+        ('"1504 TOPS"', '"1504e-12 OPS"'),
+        ('"2.1 us"', '"2.1e9 years"'),
+    ],
+)
+def test_a_figure_like_nothing_ever_built_is_a_fault(tmp_path: Path, shipped: str, absurd: str) -> None:
+    text = next((SHIPPED / "chips").rglob("huawei-910c.toml")).read_text(encoding="utf-8")
+    assert shipped in text
+    (tmp_path / "chips").mkdir()
+    (tmp_path / "chips" / "huawei-910c.toml").write_text(text.replace(shipped, absurd), encoding="utf-8")
+    with pytest.raises(CatalogError, match="like nothing ever built"):
+        Catalog.open([tmp_path])
+
+
 def test_near_names_go_on_where_the_word_stops() -> None:
     known = ["deepseek-v3", "deepseek-v3.2", "deepseek-v4-flash", "deepseek-v4-pro", "qwen3-8b"]
     assert UnknownId("model", "DeepSeek-V4", known).near[:2] == ["deepseek-v4-flash", "deepseek-v4-pro"]

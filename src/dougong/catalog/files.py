@@ -11,6 +11,7 @@ catalog and reading a system, it stops at the shape, and units, sources and near
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,6 +27,15 @@ MAX_BYTES = 1 << 20
 
 DIRECTIONS: Mapping[str, float] = {"one-way": 1.0, "two-way": 0.5}
 """What a printed link bandwidth counts, and the factor that makes it one-way."""
+
+SANE: Mapping[str, tuple[float, float]] = {
+    "FLOP/s": (1e6, 1e24),
+    "byte": (1e3, 1e18),
+    "byte/s": (1e3, 1e18),
+    "s": (1e-12, 1e9),
+    "W": (1e-3, 1e11),
+}
+"""What a chip or a system may have, in base units: a slip of a prefix beyond it would make nonsense of a plan."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._+-]{0,79}")
 _FIGURE_KEYS = ("printed", "source", "at", "grade", "read_as", "why", "per", "direction", "rivals")
@@ -285,6 +295,11 @@ class Table:
             return None
         if value <= 0:
             self.fault(f"{text!r} is not more than zero", key)
+            return None
+        least, most = SANE.get(dimension, (0.0, math.inf))
+        if not least <= value <= most:
+            bounds = f"{units.show(least, dimension)} to {units.show(most, dimension)}"
+            self.fault(f"{text!r} is like nothing ever built; {bounds} is read", key)
             return None
         return value
 
