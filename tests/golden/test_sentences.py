@@ -115,6 +115,35 @@ def test_words_agree_in_number() -> None:
     assert " · 1 request/s · " in asked(dataclasses.replace(samples.REQUEST, workload=slow))
 
 
+def of_system(name: str, *notes: str) -> Plan:
+    option = dataclasses.replace(samples.option(5.0), system=name)
+    return dataclasses.replace(samples.PLAN, options=(option,), notes=notes)
+
+
+def test_a_comparison_says_whose_a_note_is() -> None:
+    text = render(
+        draw_comparison([of_system("pod-a", "grid: world", "TDP only"), of_system("pod-b", "grid: world")])
+    )
+    assert "  - pod-a: TDP only\n  - grid: world\n" in text
+    assert text.count("grid: world") == 1
+
+
+def test_a_comparison_of_many_stays_readable() -> None:
+    names = [f"supernode-number-{number}" for number in range(5)]
+    for width, most in ((60, 1), (110, 4), (140, 5)):
+        lines = render(draw_comparison([of_system(name) for name in names]), width=width).splitlines()
+        heads = [line.split() for line in lines if line.strip().startswith("supernode")]
+        assert [name for head in heads for name in head] == names
+        assert max(map(len, heads)) == most
+
+
+def test_no_system_at_all() -> None:
+    assert (
+        comparison_sentence([no(RULE), no(MEMORY)]) == "No: none of 2 systems can serve example-moe as asked."
+    )
+    assert comparison_sentence([no(MEMORY)]).startswith("No: example-moe cannot be served on example-pod")
+
+
 def test_refusals_alike_are_one_line() -> None:
     text = render(refusals_section([RULE, MEMORY, dataclasses.replace(RULE, count=1000)]))
     assert text.count("Heads must divide.") == 1

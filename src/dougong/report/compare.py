@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from dougong.plan.types import Infeasible, Option, Plan
 from dougong.report.numbers import UNKNOWN, compact, exact, interval, money, plural, quantity
-from dougong.report.parts import Columns, section
+from dougong.report.parts import GAP, Columns, section
 from dougong.report.plan import asked, infeasible_sentence, pools_words
 from dougong.report.sources import sources_section
-from dougong.report.why import refusals_section
+from dougong.report.why import notes_section, refusals_section
 
 Answer = Plan | Infeasible
+
+_NARROW = 16
+"""Columns below which a system's column is not read any more."""
 
 METRICS: tuple[tuple[str, Callable[[Option], float | None], Callable[[Option], str]], ...] = (
     (
@@ -75,6 +79,8 @@ def draw_comparison(answers: Sequence[Answer]) -> RenderableType:
         for answer in answers
         if isinstance(answer, Infeasible)
     ]
+    if notes := _notes(answers):
+        parts.append(notes_section(notes))
     uses = {(use.figure.record, use.figure.key): use for answer in answers for use in answer.figures}
     parts += [
         sources_section(list(uses.values())),
@@ -86,6 +92,8 @@ def draw_comparison(answers: Sequence[Answer]) -> RenderableType:
 def comparison_sentence(answers: Sequence[Answer]) -> str:
     """Return which system gives most per chip, in one sentence."""
     plans = [answer for answer in answers if isinstance(answer, Plan)]
+    if not plans and len(answers) > 1:
+        return f"No: none of {plural(len(answers), 'system')} can serve {answers[0].request.model} as asked."
     if not plans:
         return infeasible_sentence(answers[0]) if isinstance(answers[0], Infeasible) else ""
     best = max(plans, key=lambda plan: plan.options[0].output_tokens_per_s_per_chip.value)
@@ -101,9 +109,42 @@ def _system(answer: Answer) -> str:
     return answer.options[0].system if isinstance(answer, Plan) else answer.request.systems[0]
 
 
-def _table(answers: Sequence[Answer]) -> RenderableType:
+def _notes(answers: Sequence[Answer]) -> list[str]:
+    # A note of one system qualifies its column only, so it says whose it is; what all share is said once.
+    said = [(f"{_system(answer)}: ", note) for answer in answers for note in answer.notes]
+    shared = {note for _, note in said if all(note in answer.notes for answer in answers)}
+    own = [f"{whose}{note}" for whose, note in said if note not in shared]
+    return list(dict.fromkeys([*own, *(note for _, note in said if note in shared)]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One column per system, as many beside each other as the width takes."""
+
+    names: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    """A label, and a cell per system."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = options.max_width - max(len(row[0]) for row in self.rows)
+        beside: list[int] = []
+        for place in range(1, len(self.names) + 1):
+            taken = sum(max(len(self.names[at - 1]), _NARROW) + GAP for at in (*beside, place))
+            if beside and taken > room:
+                yield self._part(beside)
+                yield Text("")
+                beside = []
+            beside.append(place)
+        yield self._part(beside)
+
+    def _part(self, places: Sequence[int]) -> Columns:
+        heads = [("", "word"), *((self.names[at - 1], "words") for at in places)]
+        return Columns(heads, [[row[0], *(row[at] for at in places)] for row in self.rows])
+
+
+def _table(answers: Sequence[Answer]) -> _Table:
     winners = [answer.options[0] if isinstance(answer, Plan) else None for answer in answers]
-    rows: list[list[str | Text]] = [
+    rows: list[list[str]] = [
         [
             "layout",
             *(pools_words(winner.pools) if winner else "cannot be served as asked" for winner in winners),
@@ -118,7 +159,7 @@ def _table(answers: Sequence[Answer]) -> RenderableType:
             for place, winner in enumerate(winners)
         ]
         rows.append([name, *cells])
-    return Columns([("", "word"), *((_system(answer), "words") for answer in answers)], rows)
+    return _Table([_system(answer) for answer in answers], rows)
 
 
 def _ratio(value: float | None, first: float | None) -> str:
