@@ -69,6 +69,8 @@ def refused(said: Any, *wanted: str, code: int = 2) -> None:
         (("--usd-per-kwh", "3 apples"), ("--usd-per-kwh", "apples")),
         (("--watts-per-chip", "1 GB"), ("--watts-per-chip", "GB")),
         (("--pue", "0.5"), ("PUE",)),
+        (("--users", "1e308"), ("--users", "at most 1,000,000,000")),
+        (("--rate", "1e12"), ("--rate", "at most 1,000,000,000")),
         (("--usd-per-chip-hour", "1e308"), ("--usd-per-chip-hour", "at most 1,000,000 USD/h")),
         (("--usd-per-kwh", "1e9"), ("--usd-per-kwh", "at most")),
         (("--grid", "1e9 g/kWh"), ("--grid", "at most")),

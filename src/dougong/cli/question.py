@@ -35,6 +35,9 @@ PROMPT, OUTPUT = "4096", "1024"
 MOST = 1e6
 """No price of a chip-hour or kilowatt-hour, no grid and no chip comes near it [USD, g, W]."""
 
+MOST_LOAD = 1e9
+"""No service has more users or requests a second."""
+
 LOAD, LIMITS, SEARCH = "Load", "Limits and objective", "What is tried"
 RATES, OUTPUTS = "Money and energy", "Output"
 
@@ -227,9 +230,9 @@ def read_workload(words: Words, faults: Faults) -> Workload:
         given["prefix_hit_frac"] = hit
     if words.get("rate") == "max":
         given["rate_requests_per_s"] = None
-    elif (rate := faults.quantity("--rate", words.get("rate"), "request/s")) is not None:
+    elif (rate := faults.quantity("--rate", words.get("rate"), "request/s", most=MOST_LOAD)) is not None:
         given["rate_requests_per_s"] = rate
-    if (users := faults.quantity("--users", words.get("users"), "token")) is not None:
+    if (users := faults.quantity("--users", words.get("users"), "token", most=MOST_LOAD)) is not None:
         given["users"] = users
         if words.get("rate") is None:
             given["rate_requests_per_s"] = None  # the trace's own rate gives way to what is said
