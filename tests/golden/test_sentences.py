@@ -53,6 +53,11 @@ def test_a_no_says_what_decides(answer: Infeasible, because: str) -> None:
     assert infeasible_sentence(answer).endswith(because)
 
 
+def test_a_no_without_refusals_has_no_empty_table() -> None:
+    assert "Why not" not in render(draw_answer(no()))
+    assert "Why not" not in render(draw_comparison([no()]))
+
+
 def test_the_nearest_that_keeps_the_limits_carries_less() -> None:
     keeps = no(ONE_LOAD, nearest=samples.option(5.0))
     assert "Nearest  example-pod, carries less than is asked" in render(draw_answer(keeps))

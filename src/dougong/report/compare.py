@@ -77,7 +77,7 @@ def draw_comparison(answers: Sequence[Answer]) -> RenderableType:
     parts += [
         refusals_section(answer.refusals, f"Why not {_system(answer)}")
         for answer in answers
-        if isinstance(answer, Infeasible)
+        if isinstance(answer, Infeasible) and answer.refusals
     ]
     if notes := _notes(answers):
         parts.append(notes_section(notes))

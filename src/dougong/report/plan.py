@@ -52,8 +52,9 @@ def draw_infeasible(answer: Infeasible) -> RenderableType:
     parts: list[RenderableType] = [
         Text(infeasible_sentence(answer), style="bold"),
         Text(f"asked: {asked(request)}", style="dim"),
-        refusals_section(answer.refusals, "Why not"),
     ]
+    if answer.refusals:
+        parts.append(refusals_section(answer.refusals, "Why not"))
     if answer.nearest is not None:
         short = "breaks a limit" if _over(answer.nearest, request) else "carries less than is asked"
         parts.append(_card("Nearest", request, answer.nearest, short))
