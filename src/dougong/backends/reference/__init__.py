@@ -1,0 +1,17 @@
+"""The float64 reference: the formula of every operator, in numpy, with nothing rounded but the result.
+
+``FORMULAS`` maps a name of :data:`dougong.ops.definitions.DEFINITIONS` to a function from a :class:`Call` to its
+outputs in float64 (or exact integers). Inputs are taken as they are: their own rounding is not an error.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from dougong.backends.port import Array, Call
+from dougong.backends.reference import gemm
+
+Formula = Callable[[Call], dict[str, Array]]
+
+FORMULAS: Mapping[str, Formula] = MappingProxyType({**gemm.FORMULAS})
+
+__all__ = ["FORMULAS", "Formula"]

@@ -1,0 +1,34 @@
+"""Arrays to tensors and back, bit for bit, strides kept."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from dougong.backends.port import Array
+
+_BITS = {1: np.uint8, 2: np.uint16}
+_NARROW = {
+    np.dtype(ml_dtypes.bfloat16): torch.bfloat16,
+    np.dtype(ml_dtypes.float8_e4m3fn): torch.float8_e4m3fn,
+    np.dtype(ml_dtypes.float8_e5m2): torch.float8_e5m2,
+}
+_BACK = {narrow: dtype for dtype, narrow in _NARROW.items()}
+
+
+def to_tensor(array: Array, device: str) -> torch.Tensor:
+    """Copy an array to a device; dtypes that numpy lacks travel as their bits."""
+    narrow = _NARROW.get(array.dtype)
+    if narrow is None:
+        return torch.as_tensor(array.copy()).to(device)
+    return torch.as_tensor(array.view(_BITS[array.dtype.itemsize]).copy()).view(narrow).to(device)
+
+
+def to_array(tensor: torch.Tensor) -> Array:
+    """Bring a tensor back to the host."""
+    host = tensor.detach().cpu().contiguous()
+    dtype = _BACK.get(host.dtype)
+    if dtype is None:
+        return host.numpy()
+    return host.view(torch.uint8 if dtype.itemsize == 1 else torch.uint16).numpy().view(dtype)

@@ -1,0 +1,114 @@
+r"""How far an honest computation may be from the exact value, derived and not chosen.
+
+Notes
+-----
+For ``y = f(x)`` put out in a dtype of unit roundoff ``u_d``, with products rounded to ``u_p`` and sums to ``u_a``:
+
+.. math:: |\hat y - y| \le u_d |y| + u_a A + u_p P + F
+
+``A`` (`accumulate`) and ``P`` (`product`) come from the inputs in float64. For a sum :math:`y = \sum_{i<n} t_i` the
+worst case is :math:`A = n \sum |t_i|`, :math:`P = \sum |t_i|`; errors of independent sign give the root mean square
+:math:`A = \sqrt n \, (\sum t_i^2 + y^2)^{1/2}` and :math:`P = (\sum t_i^2)^{1/2}`. Both gates are held: the RMS one
+over all elements is sharp, the worst one over each element is never crossed by honest rounding.
+
+References
+----------
+N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 (gamma_n) and 4.2 (summation);
+N. J. Higham and T. Mary, A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41 (2019).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+UNIT_ROUNDOFF = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "float16": 2.0**-11,
+    "bfloat16": 2.0**-8,
+    "float8_e4m3fn": 2.0**-4,
+    "float8_e5m2": 2.0**-3,
+}
+"""Half a unit in the last place of 1, by dtype: IEEE 754 binary32/64/16, bfloat16, OCP OFP8."""
+
+SMALLEST_NORMAL = {
+    "float64": 2.0**-1022,
+    "float32": 2.0**-126,
+    "float16": 2.0**-14,
+    "bfloat16": 2.0**-126,
+    "float8_e4m3fn": 2.0**-6,
+    "float8_e5m2": 2.0**-14,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """A way of computing: unit roundoffs of products and of running sums."""
+
+    name: str
+    product: float
+    accumulate: float
+
+
+NATIVE = Precision(name="native", product=0.0, accumulate=2.0**-24)
+
+CLASSES = (
+    NATIVE,
+    Precision(name="tf32", product=2.0**-11, accumulate=2.0**-24),
+    Precision(name="bf16x1", product=2.0**-8, accumulate=2.0**-24),
+    Precision(name="f16-accumulate", product=2.0**-11, accumulate=2.0**-11),
+    Precision(name="bf16-accumulate", product=2.0**-8, accumulate=2.0**-8),
+)
+"""From best to worst. Products of float16 and bfloat16 inputs are exact in float32, so ``tf32`` and ``bf16x1`` say
+something of float32 inputs only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bound:
+    """Factors of ``u_a`` and ``u_p``, for the RMS and for the worst element; every array broadcasts to the output.
+
+    Attributes
+    ----------
+    floor
+        Absolute error that no roundoff scales: an integer tie, a table step [as the output].
+    """
+
+    accumulate_rms: Floats
+    accumulate_worst: Floats
+    product_rms: Floats
+    product_worst: Floats
+    floor: Floats
+
+    def allowed(self, value: Floats, dtype: str, precision: Precision) -> tuple[Floats, Floats]:
+        """Return the errors allowed by the RMS and by the worst-case gate, element by element.
+
+        Parameters
+        ----------
+        value
+            The exact result.
+        dtype
+            That of the output.
+        """
+        # A subnormal keeps half its step; a stack that flushes them loses all of it, which a switch decides.
+        rounded = np.maximum(np.abs(value), SMALLEST_NORMAL[dtype]) * UNIT_ROUNDOFF[dtype] + self.floor
+        rms = rounded + precision.accumulate * self.accumulate_rms + precision.product * self.product_rms
+        worst = (
+            rounded + precision.accumulate * self.accumulate_worst + precision.product * self.product_worst
+        )
+        return rms, worst
+
+
+def summation(length: int, l1: Floats, l2: Floats, value: Floats) -> Bound:
+    """Bound of a sum of ``length`` terms, from the norms of the terms of each element."""
+    return Bound(
+        accumulate_rms=np.sqrt(length) * np.hypot(l2, value),
+        accumulate_worst=length * l1,
+        product_rms=l2,
+        product_worst=l1,
+        floor=np.zeros(()),
+    )

@@ -1,0 +1,68 @@
+"""What is asked of a backend: a conformance case.
+
+A case is made anew from its id and a seed in whatever process runs it; nothing but ids and results travels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dougong.backends.port import Call
+
+PROFILES = ("smoke", "standard", "full")
+"""How much is run, from least to most; a case belongs to its profile and every later one."""
+
+CHECKS = (
+    "runs",
+    "dtype",
+    "shape",
+    "value",
+    "special",
+    "determinism",
+    "batch_invariance",
+    "chunk_invariance",
+)
+"""What a case may check, in this order; the first that fails gives the verdict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One operator, dtype and geometry, with the edge that it is there for.
+
+    Attributes
+    ----------
+    id
+        ``family/what-dtype``, in lower case: a path that stays the same over editions.
+    make
+        The call, from a generator seeded by the id and the seed of the run.
+    geometry
+        Where the extents come from: a catalog model and matrix (``qwen3-32b lm_head``), or ``edge``.
+    edge
+        What it would catch, in a few words.
+    provenance
+        Public threads that motivated it, as ``owner/repo#n``.
+    relations
+        Names of :mod:`dougong.verify.relations`: other calls whose answers must agree with this one's.
+    switches
+        Semantics that a profile decides here.
+    exact
+        The answer must equal the oracle bit for bit (integers, indices, copies).
+    profile
+        The smallest of :data:`PROFILES` that runs it.
+    """
+
+    id: str
+    family: str
+    op: str
+    dtype: str
+    make: Callable[[np.random.Generator], Call]
+    edge: str
+    geometry: str = "edge"
+    provenance: tuple[str, ...] = ()
+    relations: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    exact: bool = False
+    profile: str = "standard"
