@@ -176,7 +176,7 @@ def test_a_trace_of_too_many_lines_is_refused(
 ) -> None:
     monkeypatch.setattr(trace, "MAX_ROWS", 100)
     for many in (lines(OURS[:1]) * 101, "\n" * 101):  # a line without a row costs time like any other
-        with pytest.raises(InputError, match="line 101: too long a trace"):
+        with pytest.raises(InputError, match="line 101: more than 100 lines"):
             read_trace(file(many))
     assert read_trace(file(lines(OURS[:1]) * 100)).prompt_tokens == 100
 

@@ -19,16 +19,15 @@ Azure traces: Patel et al., "Splitwise", ISCA 2024.
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
-from dougong.catalog.streams import open_bytes
+from dougong.catalog.streams import bounded_lines
 from dougong.errors import InputError
 from dougong.workload.shapes import Workload
 
@@ -48,6 +47,7 @@ MAX_ROWS = 2_000_000
 MAX_BLOCKS = 4_000_000
 """More lines, or more prefix blocks in all, are refused: they would fill the memory of a laptop."""
 
+_PART = "plan on a part of it"
 _SHOWN_FAULTS = 20
 _TOO_MANY_FAULTS = 1_000
 
@@ -172,7 +172,9 @@ def read_requests(path: Path) -> list[Request]:
     requests: list[Request] = []
     blocks = 0
     try:
-        lines = _lines(path)
+        lines = bounded_lines(
+            path, max_bytes=MAX_BYTES, max_line_bytes=MAX_LINE_BYTES, max_lines=MAX_ROWS, hint=_PART
+        )
         head = next(lines, (0, ""))
         rows = _json_rows(head, lines, faults) if head[1].lstrip().startswith("{") else _csv_rows(head, lines)
         for number, row, shape in rows:
@@ -202,27 +204,7 @@ def read_requests(path: Path) -> list[Request]:
 
 
 def _too_long(path: Path, number: int) -> InputError:
-    return InputError(f"{path}: line {number}: too long a trace", hint="plan on a part of it")
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with open_bytes(path) as raw:
-        packed = raw.peek(2)[:2] == b"\x1f\x8b"
-        stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
-        size = number = 0
-        while line := stream.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            size += len(line)
-            if number > MAX_ROWS:
-                raise _too_long(path, number)
-            if len(line) > MAX_LINE_BYTES:
-                raise InputError(f"{path}: line {number}: longer than {MAX_LINE_BYTES >> 20} MiB")
-            if size > MAX_BYTES:
-                raise InputError(
-                    f"{path}: longer than {MAX_BYTES >> 20} MiB unpacked", hint="plan on a part of it"
-                )
-            if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
-                yield number, text
+    return InputError(f"{path}: line {number}: too long a trace", hint=_PART)
 
 
 def _json_rows(
