@@ -9,16 +9,20 @@ For ``y = f(x)`` put out in a dtype of unit roundoff ``u_d``, with products roun
 ``A`` (`accumulate`) and ``P`` (`product`) come from the inputs in float64. For a sum :math:`y = \sum_{i<n} t_i` the
 worst case is :math:`A = n \sum |t_i|`, :math:`P = \sum |t_i|`; errors of independent sign give the root mean square
 :math:`A = \sqrt n \, (\sum t_i^2 + y^2)^{1/2}` and :math:`P = (\sum t_i^2)^{1/2}`. Both gates are held: the RMS one
-over all elements is sharp, the worst one over each element is never crossed by honest rounding.
+over all elements is sharp, and so is the worst one over each element, which takes the smaller of the worst case and
+:math:`\lambda` root mean squares, with :math:`\lambda` such that of ``N`` elements of independent rounding errors none
+lies beyond but with probability :data:`FALSE_ALARM`.
 
 References
 ----------
 N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 (gamma_n) and 4.2 (summation);
-N. J. Higham and T. Mary, A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41 (2019).
+N. J. Higham and T. Mary, A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41 (2019),
+theorem 2.4: :math:`\lambda` and the probability :math:`2 \exp(-\lambda^2 / 2)` of one element.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +50,10 @@ SMALLEST_NORMAL = {
 }
 
 
+FALSE_ALARM = 1e-12
+"""Probability that honest rounding crosses the worst gate of one output anywhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
     """A way of computing: unit roundoffs of products and of running sums."""
@@ -61,11 +69,24 @@ CLASSES = (
     NATIVE,
     Precision(name="tf32", product=2.0**-11, accumulate=2.0**-24),
     Precision(name="bf16x1", product=2.0**-8, accumulate=2.0**-24),
+    Precision(name="f22-accumulate", product=0.0, accumulate=2.0**-14),
     Precision(name="f16-accumulate", product=2.0**-11, accumulate=2.0**-11),
     Precision(name="bf16-accumulate", product=2.0**-8, accumulate=2.0**-8),
 )
-"""From best to worst. Products of float16 and bfloat16 inputs are exact in float32, so ``tf32`` and ``bf16x1`` say
-something of float32 inputs only."""
+"""From best to worst. ``f22-accumulate``: running sums of 14 bits, as float8 products get on NVIDIA Hopper (DeepSeek-AI,
+DeepSeek-V3 Technical Report, arXiv:2412.19437, section 3.3.2)."""
+
+_NARROWED_PRODUCTS = ("tf32", "bf16x1")
+
+
+def classes(dtype: str) -> tuple[Precision, ...]:
+    """Return the classes that can be told for inputs of ``dtype``, from best to worst.
+
+    Products of narrower inputs are exact in float32, so narrowed products say something of float32 only.
+    """
+    if dtype == "float32":
+        return CLASSES
+    return tuple(each for each in CLASSES if each.name not in _NARROWED_PRODUCTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +96,9 @@ class Bound:
     Attributes
     ----------
     floor
-        Absolute error that no roundoff scales: an integer tie, a table step [as the output].
+        Absolute error that no class scales: half a step of an integer, the ULP of a function [as the output].
+    floor_rms
+        The root mean square of the same, where it is less than the whole floor [as the output].
     """
 
     accumulate_rms: Floats
@@ -83,6 +106,7 @@ class Bound:
     product_rms: Floats
     product_worst: Floats
     floor: Floats
+    floor_rms: Floats | None = None
 
     def allowed(self, value: Floats, dtype: str, precision: Precision) -> tuple[Floats, Floats]:
         """Return the errors allowed by the RMS and by the worst-case gate, element by element.
@@ -92,14 +116,20 @@ class Bound:
         value
             The exact result.
         dtype
-            That of the output.
+            That of the output; an integer is not rounded but by the floor.
         """
         # A subnormal keeps half its step; a stack that flushes them loses all of it, which a switch decides.
-        rounded = np.maximum(np.abs(value), SMALLEST_NORMAL[dtype]) * UNIT_ROUNDOFF[dtype] + self.floor
-        rms = rounded + precision.accumulate * self.accumulate_rms + precision.product * self.product_rms
-        worst = (
-            rounded + precision.accumulate * self.accumulate_worst + precision.product * self.product_worst
-        )
+        least, roundoff = SMALLEST_NORMAL.get(dtype, 0.0), UNIT_ROUNDOFF.get(dtype, 0.0)
+        rounded = np.maximum(np.abs(value), least) * roundoff
+        floor_rms = self.floor if self.floor_rms is None else self.floor_rms
+        sigmas = math.sqrt(2.0 * math.log(2.0 * max(value.size, 1) / FALSE_ALARM))
+        rms, worst = rounded + floor_rms, rounded + np.minimum(self.floor, sigmas * floor_rms)
+        for roundoff, typical, most in (
+            (precision.accumulate, self.accumulate_rms, self.accumulate_worst),
+            (precision.product, self.product_rms, self.product_worst),
+        ):
+            rms = rms + roundoff * typical
+            worst = worst + roundoff * np.minimum(most, sigmas * typical)
         return rms, worst
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dougong.backends import Answer, Array, Call
 from dougong.backends.reference import FORMULAS
-from dougong.verify.bound import CLASSES, Bound, Floats, Precision
+from dougong.verify.bound import Bound, Floats, Precision, classes
 from dougong.verify.bounds import BOUNDS
 from dougong.verify.case import Case
 from dougong.verify.verdict import Result, Verdict
@@ -40,7 +40,7 @@ def _value(case: Case, exact: Mapping[str, Array], answer: Answer, bounds: Mappi
 
 
 def _output(case: Case, name: str, exact: Floats, got: Floats, bound: Bound) -> Result:
-    scores = [(each.name, *score(exact, got, case.dtype, bound, each)) for each in CLASSES]
+    scores = [(each.name, *score(exact, got, case.dtype, bound, each)) for each in classes(case.dtype)]
     held = next((precision for precision, error, _ in scores if error <= 1.0), None)
     native, error, at = scores[0]
     if held == native:

@@ -8,10 +8,16 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from dougong.backends.port import Array, Call
-from dougong.backends.reference import gemm
+from dougong.backends.reference import (
+    gemm,
+)
 
 Formula = Callable[[Call], dict[str, Array]]
 
-FORMULAS: Mapping[str, Formula] = MappingProxyType({**gemm.FORMULAS})
+_FAMILIES = (gemm,)
+
+FORMULAS: Mapping[str, Formula] = MappingProxyType(
+    {name: formula for family in _FAMILIES for name, formula in family.FORMULAS.items()}
+)
 
 __all__ = ["FORMULAS", "Formula"]

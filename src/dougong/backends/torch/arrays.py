@@ -18,11 +18,21 @@ _BACK = {narrow: dtype for dtype, narrow in _NARROW.items()}
 
 
 def to_tensor(array: Array, device: str) -> torch.Tensor:
-    """Copy an array to a device; dtypes that numpy lacks travel as their bits."""
+    """Copy an array to a device, strides and expanded axes kept; dtypes that numpy lacks travel as their bits."""
     narrow = _NARROW.get(array.dtype)
-    if narrow is None:
-        return torch.as_tensor(array.copy()).to(device)
-    return torch.as_tensor(array.view(_BITS[array.dtype.itemsize]).copy()).view(narrow).to(device)
+    bits = array if narrow is None else array.view(_BITS[array.dtype.itemsize])
+    if any(stride < 0 for stride in bits.strides):
+        bits = bits.copy()
+    expanded = tuple(
+        slice(0, 1) if stride == 0 and extent > 1 else slice(None)
+        for stride, extent in zip(bits.strides, bits.shape, strict=True)
+    )
+    once = np.asarray(bits[expanded])
+    steps = tuple(stride // bits.itemsize for stride in once.strides)
+    host = torch.as_tensor(once if once.flags.writeable else once.copy())
+    tensor = torch.empty_strided(once.shape, steps, dtype=host.dtype, device=device).copy_(host)
+    tensor = tensor if narrow is None else tensor.view(narrow)
+    return tensor.expand(bits.shape)
 
 
 def to_array(tensor: torch.Tensor) -> Array:

@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping
 import torch
 
 from dougong.backends.port import Answer, Call, Unsupported
-from dougong.backends.torch import gemm
+from dougong.backends.torch import (
+    gemm,
+)
 from dougong.backends.torch.arrays import to_array, to_tensor
 
 Run = Callable[[Call, Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
 
-OPERATORS: Mapping[str, Run] = {**gemm.OPERATORS}
+_FAMILIES = (gemm,)
+
+OPERATORS: Mapping[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}
 
 
 class TorchBackend:

@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 
 from dougong.verify.case import Case
-from dougong.verify.families import gemm
+from dougong.verify.families import (
+    gemm,
+)
+
+_FAMILIES = (gemm,)
 
 
 def cases() -> Iterator[Case]:
     """Every case of the suite, in the order of :data:`dougong.ops.definition.FAMILIES`."""
-    yield from gemm.cases()
+    for family in _FAMILIES:
+        yield from family.cases()
 
 
 __all__ = ["cases"]

@@ -1,13 +1,10 @@
-"""The table of operators that are verified: one :class:`Definition` each, by name."""
+"""GEMM and linear layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from dougong.ops.definition import Definition, Operand
 
-_GEMM = (
+DEFINITIONS = (
     Definition(
         name="linear",
         family="gemm",
@@ -21,6 +18,3 @@ _GEMM = (
         priced_as="gemm",
     ),
 )
-
-DEFINITIONS: Mapping[str, Definition] = MappingProxyType({each.name: each for each in (*_GEMM,)})
-"""Every operator that a backend may be asked to run, by name."""

@@ -1,0 +1,18 @@
+"""The table of operators that are verified: one :class:`Definition` each, by name; one module per family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dougong.ops.definition import Definition
+from dougong.ops.definitions import (
+    gemm,
+)
+
+_FAMILIES = (gemm,)
+
+DEFINITIONS: Mapping[str, Definition] = MappingProxyType(
+    {each.name: each for family in _FAMILIES for each in family.DEFINITIONS}
+)
+"""Every operator that a backend may be asked to run, by name."""
