@@ -73,8 +73,8 @@ CLASSES = (
     Precision(name="f16-accumulate", product=2.0**-11, accumulate=2.0**-11),
     Precision(name="bf16-accumulate", product=2.0**-8, accumulate=2.0**-8),
 )
-"""From best to worst. ``f22-accumulate``: running sums of 14 bits, as float8 products get on NVIDIA Hopper (DeepSeek-AI,
-DeepSeek-V3 Technical Report, arXiv:2412.19437, section 3.3.2)."""
+"""From best to worst. ``f22-accumulate``: running sums of 14 bits, as float8 products get on NVIDIA Hopper (DeepSeek-V3
+Technical Report, arXiv:2412.19437, section 3.3.2)."""
 
 _NARROWED_PRODUCTS = ("tf32", "bf16x1")
 
