@@ -1,0 +1,364 @@
+"""One request's way: to a replica, to another one where that fails before the first byte, and back piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from dougong.gateway.pool import Member, Pool
+from dougong.gateway.settings import Settings
+from dougong.gateway.sse import DONE, MalformedStream, Splitter, StreamState
+from dougong.gateway.upstream import Exchange, UpstreamError
+from dougong.gateway.wire import Header, Refusal, Send, answer
+
+Status = Literal["ok", "error", "shed", "cancelled", "timeout"]
+_CHECKED_BYTES = 1 << 20  # answers above this are held to their braces; reading all of them would stop the loop
+_EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request while it is here; all times on the loop's clock [s]."""
+
+    id: str
+    path: str
+    arrival_s: float
+    body: bytes = b""
+    request: dict[str, Any] = field(default_factory=dict[str, Any])
+    model: str = ""
+    key: str = ""
+    stream: bool = False
+    task: asyncio.Task[Any] | None = None
+    exchange: Exchange | None = None
+    deadline_s: float = float("inf")
+    writing: bool = False
+    begun: bool = False
+    client_gone: bool = False
+    sent_s: float | None = None
+    first_s: float | None = None
+    last_s: float | None = None
+    usage: dict[str, Any] | None = None
+    status: Status = "ok"
+    http_status: int = 200
+    error: str = ""
+    replica: str = ""
+    attempts: int = 0
+
+    def expire(self) -> None:
+        """Its time is over: close the side that is late."""
+        self.deadline_s = float("inf")
+        if self.writing and self.task is not None:
+            self.client_gone = True
+            self.error = "the client did not read its answer"
+            self.task.cancel()
+        elif self.exchange is not None:
+            self.exchange.abort("the engine said nothing for too long", timeout=True)
+
+    def leave(self) -> None:
+        """The client is gone: stop at once."""
+        self.client_gone = True
+        if self.task is not None:
+            self.task.cancel()
+
+
+class AttemptFailed(Exception):
+    """A replica failed before its first byte; another may be asked."""
+
+    def __init__(self, refusal: Refusal, *, timeout: bool = False, blame: bool = True) -> None:
+        super().__init__(refusal.message)
+        self.refusal, self.timeout, self.blame = refusal, timeout, blame
+
+
+class Relay:
+    """Carries requests to replicas and answers back."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        *,
+        on_retry: Callable[[Member], None],
+        on_doubt: Callable[[], None],
+    ) -> None:
+        self.settings, self.pool, self.on_retry, self.on_doubt = settings, pool, on_retry, on_doubt
+
+    async def carry(self, call: Call, send: Send, headers: list[Header]) -> None:
+        """Answer a call.
+
+        Raises
+        ------
+        Refusal
+            Nothing was sent yet, and this is the answer.
+        """
+        tried: list[Member] = []
+        failed: AttemptFailed | None = None
+        asked = call.request.get("max_completion_tokens") or call.request.get("max_tokens")
+        max_tokens = asked if isinstance(asked, int) and asked > 0 else None
+        for _ in range(self.settings.max_attempts):
+            if failed is not None and not self.pool.others(call.model, tried):
+                break
+            member = await self.pool.acquire(call.model, max_tokens, tried)
+            if failed is not None:
+                self.on_retry(member)
+            call.attempts += 1
+            call.replica = member.name
+            try:
+                await self._attempt(call, member, send, headers)
+                return
+            except AttemptFailed as fault:
+                failed = fault
+                tried.append(member)
+                if fault.blame:
+                    member.fail(_now())
+            finally:
+                call.exchange = None
+                call.deadline_s = float("inf")
+                self.pool.release(member)
+        assert failed is not None
+        call.status = "timeout" if failed.timeout else "shed" if failed.refusal.status == 429 else "error"
+        raise failed.refusal
+
+    async def _attempt(self, call: Call, member: Member, send: Send, headers: list[Header]) -> None:
+        body, hide_usage = outgoing(call, member)
+        path, lines = call.path.encode(), b"content-type: application/json\r\nx-request-id: %b\r\n" % call.id.encode()
+        call.sent_s = _now()
+        call.deadline_s = call.sent_s + self.settings.first_byte_timeout_s
+        for fresh in (False, True):
+            try:
+                exchange = await member.client.send(b"POST", path, body, lines, fresh=fresh)
+                with exchange:
+                    call.exchange = exchange
+                    await exchange.connection.wait_head()
+                    await self._answer(call, member, exchange, send, headers, hide_usage)
+                return
+            except UpstreamError as fault:
+                if fault.reused and not fresh:
+                    continue  # a kept connection that the engine closed for its age is no failure
+                member.healthy = member.healthy and not fault.unreached
+                self.on_doubt()
+                raise _failed(fault) from None
+
+    async def _answer(
+        self, call: Call, member: Member, exchange: Exchange, send: Send, headers: list[Header], hide_usage: bool
+    ) -> None:
+        if exchange.status >= 400:
+            await self._refused(call, member, exchange, send, headers)
+        elif call.stream and exchange.header(b"content-type").startswith(b"text/event-stream"):
+            await self._stream(call, member, exchange, send, headers, hide_usage)
+        else:
+            await self._whole(call, member, exchange, send, headers)
+
+    async def _refused(
+        self, call: Call, member: Member, exchange: Exchange, send: Send, headers: list[Header]
+    ) -> None:
+        """Hand on the engine's own error; ask another replica where it may do better."""
+        status, body = exchange.status, await exchange.read_all(_CHECKED_BYTES)
+        again = exchange.header(b"retry-after")
+        refusal = engine_refusal(status, body, float(again) if again.isdigit() else None)
+        if status in (401, 403):
+            # The engine's key is the operator's matter, not the client's.
+            raise AttemptFailed(Refusal(502, "the engine refuses the gateway's key", code="engine_auth"))
+        if status >= 500 or status == 429:
+            raise AttemptFailed(refusal, blame=status >= 500)
+        call.status, call.http_status, call.error = "error", status, f"the engine answered {status}"
+        call.begun = True
+        await answer(send, status, refusal.body(), [*headers, *refusal.all_headers()])
+
+    async def _whole(
+        self, call: Call, member: Member, exchange: Exchange, send: Send, headers: list[Header]
+    ) -> None:
+        body = await exchange.read_all(self.settings.max_reply_bytes)
+        try:
+            call.usage = checked_usage(body)
+        except MalformedStream as fault:
+            raise AttemptFailed(Refusal(502, str(fault), code="engine_reply")) from None
+        call.last_s = _now()
+        call.begun = call.writing = True
+        call.deadline_s = call.last_s + self.settings.stall_timeout_s
+        kind = (b"content-type", exchange.header(b"content-type") or b"application/json")
+        await answer(send, exchange.status, body, headers, kind=kind)
+        call.writing = False
+        self._learn(call, member)
+
+    async def _stream(
+        self, call: Call, member: Member, exchange: Exchange, send: Send, headers: list[Header], hide_usage: bool
+    ) -> None:
+        splitter, state, stall_s = Splitter(), StreamState(hide_usage=hide_usage), self.settings.stall_timeout_s
+        loop = asyncio.get_running_loop()
+        try:
+            while piece := await exchange.read():
+                now_s = loop.time()
+                call.deadline_s = now_s + stall_s
+                events = splitter.feed(piece)
+                if not events:
+                    continue
+                events = state.look(events)
+                if call.first_s is None:
+                    if state.has_token:
+                        call.first_s = call.last_s = now_s
+                elif not state.done:
+                    call.last_s = now_s
+                if events:
+                    call.writing = True
+                    if not call.begun:
+                        call.begun = True
+                        start = {"type": "http.response.start", "status": 200, "headers": [*_EVENT_STREAM, *headers]}
+                        await send(start)
+                    await send({"type": "http.response.body", "body": events, "more_body": True})
+                    call.writing = False
+            self._check_end(splitter, state)
+        except (UpstreamError, MalformedStream) as fault:
+            if not call.begun:
+                raise _failed(fault) from None
+            await self._break_off(call, member, fault, send)
+            return
+        finally:
+            call.usage = state.usage
+        call.deadline_s = loop.time() + stall_s
+        call.writing = True
+        await send({"type": "http.response.body", "body": b"" if state.done else DONE})
+        call.writing = False
+        if state.error:
+            call.status, call.error = "error", "the engine reported an error within its answer"
+            member.fail(loop.time())
+        else:
+            self._learn(call, member)
+
+    @staticmethod
+    def _check_end(splitter: Splitter, state: StreamState) -> None:
+        if splitter.tail.strip():
+            raise MalformedStream("the stream ends within an event")
+        # Some engines end without [DONE]; a finish reason is an end as well.
+        if not (state.done or state.finished or state.error):
+            raise MalformedStream("the stream ends before the answer does")
+
+    async def _break_off(self, call: Call, member: Member, fault: Exception, send: Send) -> None:
+        """Say in the stream that it ends here; no other replica can go on with it."""
+        member.fail(_now())
+        timeout = isinstance(fault, UpstreamError) and fault.timeout
+        call.status, call.error = "timeout" if timeout else "error", str(fault)
+        self.on_doubt()
+        refusal = Refusal(504 if timeout else 502, str(fault), code="engine_broke_off")
+        call.deadline_s = _now() + self.settings.stall_timeout_s
+        call.writing = True
+        await send({"type": "http.response.body", "body": refusal.event()})
+        call.writing = False
+
+    def _learn(self, call: Call, member: Member) -> None:
+        """Let the replica's pace follow this call."""
+        assert call.sent_s is not None
+        now_s = _now()
+        hold_s, tokens = now_s - call.sent_s, output_tokens(call.usage)
+        ttft_s = None if call.first_s is None else call.first_s - call.sent_s
+        tpot_s: float | None = None
+        if tokens is not None:
+            self.pool.mean_tokens += 0.02 * (tokens - self.pool.mean_tokens)
+        if tokens is not None and tokens > 1 and call.first_s is not None and call.last_s is not None:
+            tpot_s = (call.last_s - call.first_s) / (tokens - 1)
+        elif tokens and call.first_s is None:
+            tpot_s = max(0.0, hold_s - (member.ttft_s or 0.0)) / tokens
+        member.observe(now_s, ttft_s=ttft_s, tpot_s=tpot_s, hold_s=hold_s)
+
+
+def outgoing(call: Call, member: Member) -> tuple[bytes, bool]:
+    """Return the body for this replica, and whether the usage it will send is for us alone.
+
+    The client's bytes go out as they came, but for two things: the model's id where the replica knows another,
+    and a wish for usage in a stream that has none.
+    """
+    body, request, hide = call.body, call.request, False
+    changes: dict[str, Any] = {}
+    if (known := member.replica.aliases.get(call.model, call.model)) != request.get("model"):
+        changes["model"] = known
+    if call.stream and member.replica.stream_usage and call.path != "/v1/embeddings":
+        options = request.get("stream_options")
+        given = cast(dict[str, Any], options) if isinstance(options, dict) else {}
+        if not given.get("include_usage"):
+            hide = True
+            changes["stream_options"] = {**given, "include_usage": True}
+    if not changes:
+        return body, hide
+    if not any(key in request for key in changes):
+        words = json.dumps(changes, ensure_ascii=False, allow_nan=False)
+        rest = body[body.index(b"{") + 1 :]
+        return words[:-1].encode() + (b", " if request else b"") + rest, hide
+    return json.dumps({**request, **changes}, ensure_ascii=False).encode(), hide
+
+
+def engine_refusal(status: int, body: bytes, retry_after_s: float | None) -> Refusal:
+    """Return an engine's error as OpenAI's, whatever shape it has."""
+    message, code, param = f"the engine answered {status}", None, None
+    try:
+        value: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        words = cast(dict[str, Any], value)
+        inner = words.get("error")
+        error = cast(dict[str, Any], inner) if isinstance(inner, dict) else words
+        said = error.get("message") or (inner if isinstance(inner, str) else error.get("detail"))
+        if said:
+            message = said if isinstance(said, str) else json.dumps(said)
+        given_code, given_param = error.get("code"), error.get("param")
+        code = str(given_code) if given_code not in (None, status) else None
+        param = given_param if isinstance(given_param, str) else None
+    return Refusal(status, message, code=code, param=param, retry_after_s=retry_after_s)
+
+
+def checked_usage(body: bytes) -> dict[str, Any] | None:
+    """Return the usage object of an answer in one piece.
+
+    Raises
+    ------
+    MalformedStream
+        The answer is no JSON object.
+    """
+    bad = MalformedStream("the engine's answer is no JSON object")
+    if len(body) <= _CHECKED_BYTES:
+        try:
+            value: Any = json.loads(body)
+        except (ValueError, RecursionError):
+            raise bad from None
+        if not isinstance(value, dict):
+            raise bad
+        usage = cast(dict[str, Any], value).get("usage")
+    else:
+        if not (body.lstrip().startswith(b"{") and body.rstrip().endswith(b"}")):
+            raise bad
+        usage = _usage_by_place(body)
+    return cast(dict[str, Any], usage) if isinstance(usage, dict) else None
+
+
+def _usage_by_place(body: bytes) -> object:
+    start = body.rfind(b'"usage"')
+    brace = body.find(b"{", start)
+    if start < 0 or brace < 0:
+        return None
+    try:
+        return json.JSONDecoder().raw_decode(body[brace : brace + 4096].decode(errors="replace"))[0]
+    except ValueError:
+        return None
+
+
+def output_tokens(usage: dict[str, Any] | None) -> int | None:
+    """Output tokens as the engine counts them."""
+    return count(usage, "completion_tokens")
+
+
+def count(usage: dict[str, Any] | None, name: str) -> int | None:
+    """A count of a usage object; None where it is not there or is no count."""
+    value = usage.get(name) if usage is not None else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _failed(fault: Exception) -> AttemptFailed:
+    timeout = isinstance(fault, UpstreamError) and fault.timeout
+    code = "engine_timeout" if timeout else "engine_unreachable" if isinstance(fault, UpstreamError) else "engine_reply"
+    return AttemptFailed(Refusal(504 if timeout else 502, str(fault), code=code), timeout=timeout)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

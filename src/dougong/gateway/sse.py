@@ -1,0 +1,168 @@
+"""Server-sent events as engines write them: whole events out of pieces, and what a gateway must know of them.
+
+Notes
+-----
+Bytes go on as they came. An event is looked into only where it must be: the first ones, to see the first token,
+and those with usage, an end or an error. The rest is held to its framing: lines with a legal field name, data
+that is a JSON object by its braces.
+
+References
+----------
+HTML Living Standard, 9.2.6 "Interpreting an event stream".
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+
+DONE = b"data: [DONE]\n\n"
+_FIELDS = (b"data:", b":", b"event:", b"id:", b"retry:")
+_TOKEN_KEYS = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
+
+
+class MalformedStream(Exception):
+    """Bytes that are no event stream of an engine; the message quotes none of them."""
+
+
+class Splitter:
+    """Gives back whole events; what is unfinished waits for its end.
+
+    Parameters
+    ----------
+    longest_bytes
+        Longest event [byte].
+    """
+
+    def __init__(self, longest_bytes: int = 8 << 20) -> None:
+        self.tail = b""
+        self.longest_bytes = longest_bytes
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece; return every event that it completes, byte for byte, or nothing."""
+        if self.tail:
+            data = self.tail + data
+        # Events end at an empty line; lines end in LF or CR LF.
+        end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\n\r\n") + 3)
+        if end < 3:
+            self.tail = data
+            if len(data) > self.longest_bytes:
+                raise MalformedStream(f"an event is longer than {self.longest_bytes} bytes")
+            return b""
+        if end == len(data):
+            self.tail = b""
+            return data
+        self.tail = data[end:]
+        return data[:end]
+
+
+@dataclass(slots=True)
+class StreamState:
+    """What was seen of one answer so far.
+
+    Attributes
+    ----------
+    usage
+        The last usage object of the engine.
+    has_token
+        A token came.
+    finished
+        A finish reason came.
+    done
+        ``[DONE]`` came.
+    error
+        The engine's own error event came; its words are not kept, they may quote a prompt.
+    """
+
+    hide_usage: bool = False
+    usage: dict[str, Any] | None = None
+    has_token: bool = False
+    finished: bool = False
+    done: bool = False
+    error: bool = False
+
+    def look(self, events: bytes) -> bytes:
+        """Note what whole events say; return those the client is to get.
+
+        Raises
+        ------
+        MalformedStream
+            A line that is no field, or data that is no JSON object and not ``[DONE]``.
+        """
+        if (
+            self.has_token
+            and events.startswith(b"data: {")
+            and events.endswith(b"}\n\n")
+            and events.find(b"\n") == len(events) - 2
+            and not self._is_special(events)
+        ):
+            return events  # nearly all: one event, one line, nothing to be learned
+        kept = [event for event in _events(events) if self._one(event)]
+        return b"".join(kept)
+
+    @staticmethod
+    def _is_special(event: bytes) -> bool:
+        return b'"usage"' in event or b'"error"' in event or b'"finish_reason":"' in event or b'_reason": "' in event
+
+    def _one(self, event: bytes) -> bool:
+        """Look at one event; tell whether it goes on."""
+        payload = _payload(event)
+        if payload is None:
+            return True
+        if payload == b"[DONE]":
+            self.done = True
+            return True
+        if not (payload.startswith(b"{") and payload.endswith(b"}")):
+            raise MalformedStream("an event's data is no JSON object")
+        if self.has_token and not self._is_special(event):
+            return True
+        try:
+            value: Any = json.loads(payload)
+        except (ValueError, RecursionError):
+            raise MalformedStream("an event's data is no JSON object") from None
+        return self._value(value)
+
+    def _value(self, value: dict[str, Any]) -> bool:
+        self.error = self.error or bool(value.get("error"))
+        listed = value.get("choices")
+        choices = cast(list[Any], listed) if isinstance(listed, list) else []
+        for choice in choices:
+            if isinstance(choice, dict):
+                self._choice(cast(dict[str, Any], choice))
+        usage = value.get("usage")
+        if isinstance(usage, dict):
+            self.usage = cast(dict[str, Any], usage)
+            return bool(choices) or not self.hide_usage
+        return True
+
+    def _choice(self, choice: dict[str, Any]) -> None:
+        delta = choice.get("delta")
+        if choice.get("text") or (isinstance(delta, dict) and any(delta.get(key) for key in _TOKEN_KEYS)):
+            self.has_token = True
+        if choice.get("finish_reason"):
+            self.finished = True
+
+
+def _events(block: bytes) -> list[bytes]:
+    """Cut whole events apart, each with the empty line that ends it."""
+    events: list[bytes] = []
+    start = 0
+    while start < len(block):
+        ends = [i + len(mark) for mark in (b"\n\n", b"\n\r\n") if (i := block.find(mark, start)) >= 0]
+        end = min(ends) if ends else len(block)
+        events.append(block[start:end])
+        start = end
+    return events
+
+
+def _payload(event: bytes) -> bytes | None:
+    """Join the data lines of an event; None where it has none (a comment keeps a connection open)."""
+    lines = event.replace(b"\r\n", b"\n").split(b"\n")
+    data: list[bytes] = []
+    for line in lines:
+        if line.startswith(b"data:"):
+            data.append(line[5:].strip())
+        elif line and not line.startswith(_FIELDS):
+            raise MalformedStream("a line of the stream is no field of an event")
+    return b"\n".join(data) if data else None
