@@ -27,7 +27,13 @@ __all__ = [
     "serve_app",
 ]
 
-_LAZY = {"build_app": "app", "bind": "server", "loop_factory": "server", "run_app": "server", "serve_app": "server"}
+_LAZY = {
+    "build_app": "app",
+    "bind": "server",
+    "loop_factory": "server",
+    "run_app": "server",
+    "serve_app": "server",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -136,7 +136,7 @@ class _Tokens(_Door):
         try:
             call.body = await read_body(given, receive, gateway.settings.max_body_bytes)
             call.request = read_request(call.body, call.path)
-            call.stream = bool(call.request.get("stream"))
+            call.stream = bool(call.request.get("stream")) and call.path != "/v1/embeddings"
             call.model = self._model(call.request)
             await self._carry(call, receive, send, headers)
         except Refusal as refusal:
@@ -206,7 +206,9 @@ def read_request(body: bytes, path: str) -> dict[str, Any]:
     except UnicodeDecodeError as fault:
         raise Refusal(400, f"the body is no UTF-8 at byte {fault.start}", code="invalid_json") from None
     except (ValueError, RecursionError):
-        raise Refusal(400, "the body is JSON with a number too long or nested too deep", code="invalid_json") from None
+        raise Refusal(
+            400, "the body is JSON with a number too long or nested too deep", code="invalid_json"
+        ) from None
     if not isinstance(value, dict):
         raise Refusal(400, "the body must be a JSON object", code="invalid_json")
     request = cast(dict[str, Any], value)
@@ -239,7 +241,9 @@ class _Models(_Door):
         elif wanted in known:
             value = self._entry(wanted)
         else:
-            raise Refusal(404, "no such model is served; /v1/models lists them", code="model_not_found", param="model")
+            raise Refusal(
+                404, "no such model is served; /v1/models lists them", code="model_not_found", param="model"
+            )
         await answer(send, 200, json.dumps(value, ensure_ascii=False).encode(), headers)
 
     def _entry(self, name: str) -> dict[str, Any]:

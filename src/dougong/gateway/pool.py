@@ -58,9 +58,7 @@ class Member:
         """Whether it takes one more request."""
         return self.in_flight < self.replica.max_concurrent
 
-    def observe(
-        self, now_s: float, *, ttft_s: float | None, tpot_s: float | None, hold_s: float
-    ) -> None:
+    def observe(self, now_s: float, *, ttft_s: float | None, tpot_s: float | None, hold_s: float) -> None:
         """Learn from an answered request."""
         self.failures = 0
         self.ejections = max(0, self.ejections - 1)
@@ -108,7 +106,8 @@ class Pool:
     def __init__(self, settings: Settings, replicas: Sequence[Replica]) -> None:
         self.settings = settings
         self.members = [
-            Member(r, Client(r.url, key=r.key, connect_timeout_s=settings.connect_timeout_s)) for r in replicas
+            Member(r, Client(r.url, key=r.key, connect_timeout_s=settings.connect_timeout_s))
+            for r in replicas
         ]
         self.queues: dict[str, deque[_Waiter]] = {}
         self.mean_tokens = _USUAL_TOKENS
@@ -152,7 +151,10 @@ class Pool:
             if any(member.healthy for member in self.serving(model)):
                 raise self._shed(f"no replica was free in {limit_s:g} s", wait_s) from None
             raise Refusal(
-                503, f"no replica of {model!r} is up", code="no_replica", retry_after_s=self.settings.health_every_s
+                503,
+                f"no replica of {model!r} is up",
+                code="no_replica",
+                retry_after_s=self.settings.health_every_s,
             ) from None
         finally:
             self._leave(model, waiter)
@@ -178,9 +180,7 @@ class Pool:
 
     def _shed(self, why: str, wait_s: float | None) -> Refusal:
         again_s = 1.0 if wait_s is None else max(1.0, wait_s - self.settings.queue_timeout_s)
-        return Refusal(
-            429, f"{why}; come again later", code="overloaded", retry_after_s=min(again_s, 600.0)
-        )
+        return Refusal(429, f"{why}; come again later", code="overloaded", retry_after_s=min(again_s, 600.0))
 
     def release(self, member: Member) -> None:
         """Give a place back."""

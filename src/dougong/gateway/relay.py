@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
+from dougong.gateway.bodies import MalformedReply, checked_usage, engine_refusal, outgoing, output_tokens
 from dougong.gateway.pool import Member, Pool
 from dougong.gateway.settings import Settings
-from dougong.gateway.sse import DONE, MalformedStream, Splitter, StreamState
+from dougong.gateway.sse import DONE, Splitter, StreamState
 from dougong.gateway.upstream import Exchange, UpstreamError
 from dougong.gateway.wire import Header, Refusal, Send, answer
 
 Status = Literal["ok", "error", "shed", "cancelled", "timeout"]
-_CHECKED_BYTES = 1 << 20  # answers above this are held to their braces; reading all of them would stop the loop
+_CHECKED_BYTES = (
+    1 << 20
+)  # answers above this are held to their braces; reading all of them would stop the loop
+_LONGEST_ERROR_BYTES = 1 << 20
 _EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
@@ -122,8 +125,13 @@ class Relay:
         raise failed.refusal
 
     async def _attempt(self, call: Call, member: Member, send: Send, headers: list[Header]) -> None:
-        body, hide_usage = outgoing(call, member)
-        path, lines = call.path.encode(), b"content-type: application/json\r\nx-request-id: %b\r\n" % call.id.encode()
+        body, hide_usage = outgoing(
+            call.body, call.request, call.model, stream=call.stream, replica=member.replica
+        )
+        path, lines = (
+            call.path.encode(),
+            b"content-type: application/json\r\nx-request-id: %b\r\n" % call.id.encode(),
+        )
         call.sent_s = _now()
         call.deadline_s = call.sent_s + self.settings.first_byte_timeout_s
         for fresh in (False, True):
@@ -142,7 +150,13 @@ class Relay:
                 raise _failed(fault) from None
 
     async def _answer(
-        self, call: Call, member: Member, exchange: Exchange, send: Send, headers: list[Header], hide_usage: bool
+        self,
+        call: Call,
+        member: Member,
+        exchange: Exchange,
+        send: Send,
+        headers: list[Header],
+        hide_usage: bool,
     ) -> None:
         if exchange.status >= 400:
             await self._refused(call, member, exchange, send, headers)
@@ -155,7 +169,7 @@ class Relay:
         self, call: Call, member: Member, exchange: Exchange, send: Send, headers: list[Header]
     ) -> None:
         """Hand on the engine's own error; ask another replica where it may do better."""
-        status, body = exchange.status, await exchange.read_all(_CHECKED_BYTES)
+        status, body = exchange.status, await exchange.read_all(_LONGEST_ERROR_BYTES)
         again = exchange.header(b"retry-after")
         refusal = engine_refusal(status, body, float(again) if again.isdigit() else None)
         if status in (401, 403):
@@ -173,7 +187,7 @@ class Relay:
         body = await exchange.read_all(self.settings.max_reply_bytes)
         try:
             call.usage = checked_usage(body)
-        except MalformedStream as fault:
+        except MalformedReply as fault:
             raise AttemptFailed(Refusal(502, str(fault), code="engine_reply")) from None
         call.last_s = _now()
         call.begun = call.writing = True
@@ -184,9 +198,19 @@ class Relay:
         self._learn(call, member)
 
     async def _stream(
-        self, call: Call, member: Member, exchange: Exchange, send: Send, headers: list[Header], hide_usage: bool
+        self,
+        call: Call,
+        member: Member,
+        exchange: Exchange,
+        send: Send,
+        headers: list[Header],
+        hide_usage: bool,
     ) -> None:
-        splitter, state, stall_s = Splitter(), StreamState(hide_usage=hide_usage), self.settings.stall_timeout_s
+        splitter, state, stall_s = (
+            Splitter(),
+            StreamState(hide_usage=hide_usage),
+            self.settings.stall_timeout_s,
+        )
         loop = asyncio.get_running_loop()
         try:
             while piece := await exchange.read():
@@ -205,12 +229,16 @@ class Relay:
                     call.writing = True
                     if not call.begun:
                         call.begun = True
-                        start = {"type": "http.response.start", "status": 200, "headers": [*_EVENT_STREAM, *headers]}
+                        start = {
+                            "type": "http.response.start",
+                            "status": 200,
+                            "headers": [*_EVENT_STREAM, *headers],
+                        }
                         await send(start)
                     await send({"type": "http.response.body", "body": events, "more_body": True})
                     call.writing = False
             self._check_end(splitter, state)
-        except (UpstreamError, MalformedStream) as fault:
+        except (UpstreamError, MalformedReply) as fault:
             if not call.begun:
                 raise _failed(fault) from None
             await self._break_off(call, member, fault, send)
@@ -230,10 +258,10 @@ class Relay:
     @staticmethod
     def _check_end(splitter: Splitter, state: StreamState) -> None:
         if splitter.tail.strip():
-            raise MalformedStream("the stream ends within an event")
+            raise MalformedReply("the stream ends within an event")
         # Some engines end without [DONE]; a finish reason is an end as well.
         if not (state.done or state.finished or state.error):
-            raise MalformedStream("the stream ends before the answer does")
+            raise MalformedReply("the stream ends before the answer does")
 
     async def _break_off(self, call: Call, member: Member, fault: Exception, send: Send) -> None:
         """Say in the stream that it ends here; no other replica can go on with it."""
@@ -263,100 +291,15 @@ class Relay:
         member.observe(now_s, ttft_s=ttft_s, tpot_s=tpot_s, hold_s=hold_s)
 
 
-def outgoing(call: Call, member: Member) -> tuple[bytes, bool]:
-    """Return the body for this replica, and whether the usage it will send is for us alone.
-
-    The client's bytes go out as they came, but for two things: the model's id where the replica knows another,
-    and a wish for usage in a stream that has none.
-    """
-    body, request, hide = call.body, call.request, False
-    changes: dict[str, Any] = {}
-    if (known := member.replica.aliases.get(call.model, call.model)) != request.get("model"):
-        changes["model"] = known
-    if call.stream and member.replica.stream_usage and call.path != "/v1/embeddings":
-        options = request.get("stream_options")
-        given = cast(dict[str, Any], options) if isinstance(options, dict) else {}
-        if not given.get("include_usage"):
-            hide = True
-            changes["stream_options"] = {**given, "include_usage": True}
-    if not changes:
-        return body, hide
-    if not any(key in request for key in changes):
-        words = json.dumps(changes, ensure_ascii=False, allow_nan=False)
-        rest = body[body.index(b"{") + 1 :]
-        return words[:-1].encode() + (b", " if request else b"") + rest, hide
-    return json.dumps({**request, **changes}, ensure_ascii=False).encode(), hide
-
-
-def engine_refusal(status: int, body: bytes, retry_after_s: float | None) -> Refusal:
-    """Return an engine's error as OpenAI's, whatever shape it has."""
-    message, code, param = f"the engine answered {status}", None, None
-    try:
-        value: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        value = None
-    if isinstance(value, dict):
-        words = cast(dict[str, Any], value)
-        inner = words.get("error")
-        error = cast(dict[str, Any], inner) if isinstance(inner, dict) else words
-        said = error.get("message") or (inner if isinstance(inner, str) else error.get("detail"))
-        if said:
-            message = said if isinstance(said, str) else json.dumps(said)
-        given_code, given_param = error.get("code"), error.get("param")
-        code = str(given_code) if given_code not in (None, status) else None
-        param = given_param if isinstance(given_param, str) else None
-    return Refusal(status, message, code=code, param=param, retry_after_s=retry_after_s)
-
-
-def checked_usage(body: bytes) -> dict[str, Any] | None:
-    """Return the usage object of an answer in one piece.
-
-    Raises
-    ------
-    MalformedStream
-        The answer is no JSON object.
-    """
-    bad = MalformedStream("the engine's answer is no JSON object")
-    if len(body) <= _CHECKED_BYTES:
-        try:
-            value: Any = json.loads(body)
-        except (ValueError, RecursionError):
-            raise bad from None
-        if not isinstance(value, dict):
-            raise bad
-        usage = cast(dict[str, Any], value).get("usage")
-    else:
-        if not (body.lstrip().startswith(b"{") and body.rstrip().endswith(b"}")):
-            raise bad
-        usage = _usage_by_place(body)
-    return cast(dict[str, Any], usage) if isinstance(usage, dict) else None
-
-
-def _usage_by_place(body: bytes) -> object:
-    start = body.rfind(b'"usage"')
-    brace = body.find(b"{", start)
-    if start < 0 or brace < 0:
-        return None
-    try:
-        return json.JSONDecoder().raw_decode(body[brace : brace + 4096].decode(errors="replace"))[0]
-    except ValueError:
-        return None
-
-
-def output_tokens(usage: dict[str, Any] | None) -> int | None:
-    """Output tokens as the engine counts them."""
-    return count(usage, "completion_tokens")
-
-
-def count(usage: dict[str, Any] | None, name: str) -> int | None:
-    """A count of a usage object; None where it is not there or is no count."""
-    value = usage.get(name) if usage is not None else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
 def _failed(fault: Exception) -> AttemptFailed:
     timeout = isinstance(fault, UpstreamError) and fault.timeout
-    code = "engine_timeout" if timeout else "engine_unreachable" if isinstance(fault, UpstreamError) else "engine_reply"
+    code = (
+        "engine_timeout"
+        if timeout
+        else "engine_unreachable"
+        if isinstance(fault, UpstreamError)
+        else "engine_reply"
+    )
     return AttemptFailed(Refusal(504 if timeout else 502, str(fault), code=code), timeout=timeout)
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dougong.errors import EnvironmentLacking, InputError
 from dougong.gateway.settings import Settings
@@ -30,6 +30,7 @@ def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
         _timer: asyncio.TimerHandle | None = None
         _in_head = True
         _head_bytes = 0
+        _heads = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -40,19 +41,18 @@ def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            if self._in_head:
-                if self._timer is None:  # the first bytes of a further request
-                    self._arm(settings.header_timeout_s)
-                super().data_received(data)
-                if self._in_head:
-                    self._head_bytes += len(data)
-                    if self._head_bytes > _LONGEST_HEAD_BYTES:
-                        self._refuse(431, f"the headers are longer than {_LONGEST_HEAD_BYTES} bytes")
-            else:
-                super().data_received(data)
+            if self._in_head and self._timer is None:  # the first bytes of a further request
+                self._arm(settings.header_timeout_s)
+            heads = self._heads
+            super().data_received(data)
+            if self._in_head and self._heads == heads:
+                self._head_bytes += len(data)
+                if self._head_bytes > _LONGEST_HEAD_BYTES:
+                    self._refuse(431, f"the headers are longer than {_LONGEST_HEAD_BYTES} bytes")
 
         def on_headers_complete(self) -> None:
             self._in_head, self._head_bytes = False, 0
+            self._heads += 1
             self._arm(settings.body_timeout_s)
             super().on_headers_complete()
 
@@ -82,7 +82,8 @@ def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             self._disarm()
             if self.transport.is_closing():
                 return
-            begun = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
+            cycle = cast("RequestResponseCycle | None", self.cycle)
+            begun = cycle is not None and cycle.response_started and not cycle.response_complete
             if not begun:
                 body = Refusal(status, message).body()
                 head = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nx-request-id: %b\r\n" % (
@@ -90,7 +91,9 @@ def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
                     _PHRASES[status],
                     request_id(None).encode(),
                 )
-                self.transport.write(head + b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body))
+                self.transport.write(
+                    head + b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body)
+                )
             self.transport.close()
 
     return Guarded

@@ -139,7 +139,9 @@ class Settings:
         faults = [
             f"{f.name} is {value!r}; it must be positive"
             for f in fields(self)
-            if isinstance(value := getattr(self, f.name), int | float) and not value > 0 and f.name != "max_queue"
+            if isinstance(value := getattr(self, f.name), int | float)
+            and not value > 0
+            and f.name != "max_queue"
         ]
         if self.max_queue < 0:
             faults.append(f"max_queue is {self.max_queue}; it must not be negative")

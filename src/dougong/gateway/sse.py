@@ -17,13 +17,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
+from dougong.gateway.bodies import MalformedReply
+
 DONE = b"data: [DONE]\n\n"
 _FIELDS = (b"data:", b":", b"event:", b"id:", b"retry:")
 _TOKEN_KEYS = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
-
-
-class MalformedStream(Exception):
-    """Bytes that are no event stream of an engine; the message quotes none of them."""
 
 
 class Splitter:
@@ -48,7 +46,7 @@ class Splitter:
         if end < 3:
             self.tail = data
             if len(data) > self.longest_bytes:
-                raise MalformedStream(f"an event is longer than {self.longest_bytes} bytes")
+                raise MalformedReply(f"an event is longer than {self.longest_bytes} bytes")
             return b""
         if end == len(data):
             self.tail = b""
@@ -87,7 +85,7 @@ class StreamState:
 
         Raises
         ------
-        MalformedStream
+        MalformedReply
             A line that is no field, or data that is no JSON object and not ``[DONE]``.
         """
         if (
@@ -103,7 +101,12 @@ class StreamState:
 
     @staticmethod
     def _is_special(event: bytes) -> bool:
-        return b'"usage"' in event or b'"error"' in event or b'"finish_reason":"' in event or b'_reason": "' in event
+        return (
+            b'"usage"' in event
+            or b'"error"' in event
+            or b'"finish_reason":"' in event
+            or b'_reason": "' in event
+        )
 
     def _one(self, event: bytes) -> bool:
         """Look at one event; tell whether it goes on."""
@@ -114,13 +117,13 @@ class StreamState:
             self.done = True
             return True
         if not (payload.startswith(b"{") and payload.endswith(b"}")):
-            raise MalformedStream("an event's data is no JSON object")
+            raise MalformedReply("an event's data is no JSON object")
         if self.has_token and not self._is_special(event):
             return True
         try:
             value: Any = json.loads(payload)
         except (ValueError, RecursionError):
-            raise MalformedStream("an event's data is no JSON object") from None
+            raise MalformedReply("an event's data is no JSON object") from None
         return self._value(value)
 
     def _value(self, value: dict[str, Any]) -> bool:
@@ -138,7 +141,8 @@ class StreamState:
 
     def _choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")
-        if choice.get("text") or (isinstance(delta, dict) and any(delta.get(key) for key in _TOKEN_KEYS)):
+        parts = cast(dict[str, Any], delta) if isinstance(delta, dict) else {}
+        if choice.get("text") or any(parts.get(key) for key in _TOKEN_KEYS):
             self.has_token = True
         if choice.get("finish_reason"):
             self.finished = True
@@ -164,5 +168,5 @@ def _payload(event: bytes) -> bytes | None:
         if line.startswith(b"data:"):
             data.append(line[5:].strip())
         elif line and not line.startswith(_FIELDS):
-            raise MalformedStream("a line of the stream is no field of an event")
+            raise MalformedReply("a line of the stream is no field of an event")
     return b"\n".join(data) if data else None

@@ -87,7 +87,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the reader; an answer without a length ends here by right."""
         self.lost = True
-        if self.head and not self.complete and self.fault is None and exc is None and self._ends_with_connection():
+        if (
+            self.head
+            and not self.complete
+            and self.fault is None
+            and exc is None
+            and self._ends_with_connection()
+        ):
             self.complete = True
         if not self.complete and self.fault is None:
             words = "broke the connection off" if self.head else "closed the connection without an answer"

@@ -98,7 +98,9 @@ def request_id(given: bytes | None) -> str:
     return f"req-{secrets.token_hex(12)}"
 
 
-async def answer(send: Send, status: int, body: bytes, headers: Iterable[Header], *, kind: Header = JSON) -> None:
+async def answer(
+    send: Send, status: int, body: bytes, headers: Iterable[Header], *, kind: Header = JSON
+) -> None:
     """Send an answer in one piece."""
     all_headers = [kind, (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": all_headers})
