@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from dougong.ops.semantics import SWITCHES
+
 Array = NDArray[Any]
 
 
@@ -22,15 +24,26 @@ class Call:
     """One operator with its inputs and attributes; ``op`` names a :class:`dougong.ops.definition.Definition`.
 
     An optional input that is absent is not in ``inputs``; an attribute at its default may be left out.
+
+    Attributes
+    ----------
+    semantics
+        Answers to :data:`dougong.ops.semantics.SWITCHES`, for the reference alone: a stack is never told which
+        answer is wanted.
     """
 
     op: str
     inputs: Mapping[str, Array]
     attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    semantics: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or its default."""
         return self.attributes.get(name, default)
+
+    def answer_to(self, switch: str) -> str:
+        """Return the answer that the reference is to give where specifications are silent."""
+        return self.semantics.get(switch, SWITCHES[switch].answers[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,16 +51,22 @@ class Answer:
     """What came out, and where it was computed.
 
     ``device`` is what the runtime says it ran on, after the run. ``fallback`` says which part was computed elsewhere
-    (another device, another kernel route than the one under test); ``None`` where nothing was.
+    (another device, another kernel route than the one under test); ``None`` where nothing was. ``wrote`` names an
+    input, or memory beside it, that the operator changed on its device; ``None`` where the adapter saw nothing of it.
     """
 
     outputs: Mapping[str, Array]
     device: str
     fallback: str | None = None
+    wrote: str | None = None
 
 
 class Unsupported(Exception):
     """The stack does not offer this operator, dtype or attribute; the text says which. Not a fault."""
+
+
+class Refused(Exception):
+    """Raised by a reference formula: the right thing to do with this call is to raise an error."""
 
 
 class Backend(Protocol):

@@ -46,7 +46,8 @@ FLOATS = ("float32", "float16", "bfloat16")
 class Operand:
     """An input or output: its name, axis letters (``"m k"``, ``""`` for a scalar) and kind of numbers.
 
-    ``kind``: ``float`` is the dtype under test, any other word names a dtype or a class of them (``int64``, ``bool``).
+    ``kind``: ``float`` is the dtype under test; ``index`` is int32 or int64; ``@name`` is the dtype that the attribute
+    ``name`` holds; ``=name`` is that of the input ``name``; any other word names a dtype (``int8``, ``bool``).
     """
 
     name: str

@@ -13,9 +13,16 @@ over all elements is sharp, and so is the worst one over each element, which tak
 :math:`\lambda` root mean squares, with :math:`\lambda` such that of ``N`` elements of independent rounding errors none
 lies beyond but with probability :data:`FALSE_ALARM`.
 
+A result rounded to nearest is off by at most half a unit in the last place, evenly spread: :math:`u_d |y| / \sqrt 3` in
+the root mean square. The mean of ``n`` squares of such errors strays from a third by no more than
+:math:`\sqrt{\ln(1/p) / 2n}` with probability ``1 - p`` (Hoeffding), so truncation is told from rounding. The RMS of few
+running sums may exceed their standard deviation by the factor of a chi-square tail (Laurent and Massart).
+
 References
 ----------
 N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., sections 3.1 (gamma_n) and 4.2 (summation);
+W. Hoeffding, Probability inequalities for sums of bounded random variables, JASA 58 (1963), theorem 1;
+B. Laurent and P. Massart, Adaptive estimation of a quadratic functional, Ann. Statist. 28 (2000), lemma 1;
 N. J. Higham and T. Mary, A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41 (2019),
 theorem 2.4: :math:`\lambda` and the probability :math:`2 \exp(-\lambda^2 / 2)` of one element.
 """
@@ -23,10 +30,14 @@ theorem 2.4: :math:`\lambda` and the probability :math:`2 \exp(-\lambda^2 / 2)` 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dougong.backends import Array
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +60,15 @@ SMALLEST_NORMAL = {
     "float8_e5m2": 2.0**-14,
 }
 
+
+LARGEST = {
+    "float64": float(np.finfo(np.float64).max),
+    "float32": (2 - 2.0**-23) * 2.0**127,
+    "float16": 65504.0,
+    "bfloat16": (2 - 2.0**-7) * 2.0**127,
+    "float8_e4m3fn": 448.0,
+    "float8_e5m2": 57344.0,
+}
 
 FALSE_ALARM = 1e-12
 """Probability that honest rounding crosses the worst gate of one output anywhere."""
@@ -118,19 +138,73 @@ class Bound:
         dtype
             That of the output; an integer is not rounded but by the floor.
         """
-        # A subnormal keeps half its step; a stack that flushes them loses all of it, which a switch decides.
-        least, roundoff = SMALLEST_NORMAL.get(dtype, 0.0), UNIT_ROUNDOFF.get(dtype, 0.0)
-        rounded = np.maximum(np.abs(value), least) * roundoff
-        floor_rms = self.floor if self.floor_rms is None else self.floor_rms
+        rounded, floor_rms = self._rounding(value, dtype)
         sigmas = math.sqrt(2.0 * math.log(2.0 * max(value.size, 1) / FALSE_ALARM))
-        rms, worst = rounded + floor_rms, rounded + np.minimum(self.floor, sigmas * floor_rms)
+        few = _few(value.size)
+        rms = rounded * _spread(value.size) + floor_rms
+        worst = rounded + np.minimum(self.floor, sigmas * floor_rms)
         for roundoff, typical, most in (
             (precision.accumulate, self.accumulate_rms, self.accumulate_worst),
             (precision.product, self.product_rms, self.product_worst),
         ):
-            rms = rms + roundoff * typical
+            rms = rms + few * roundoff * typical
             worst = worst + roundoff * np.minimum(most, sigmas * typical)
         return rms, worst
+
+    def allowed_slice(self, value: Floats, dtype: str, precision: Precision, count: int) -> Floats:
+        """Return the error allowed by the RMS gate of a slice of ``count`` elements that may share a running sum."""
+        rounded, floor_rms = self._rounding(value, dtype)
+        shared = precision.accumulate * self.accumulate_rms + precision.product * self.product_rms
+        return rounded * _spread(count) + floor_rms + _few(1) * shared
+
+    def not_told(self, value: Floats, dtype: str, told: Sequence[Precision]) -> list[str]:
+        """Name the classes whose mean bound is at most twice that of the first: another one would look the same."""
+        rounded, floor_rms = self._rounding(value, dtype)
+        fixed = float(np.mean(rounded) * _spread(value.size) + np.mean(floor_rms))
+        sums, products = float(np.mean(self.accumulate_rms)), float(np.mean(self.product_rms))
+        means = [fixed + each.accumulate * sums + each.product * products for each in told]
+        return [each.name for each, mean in zip(told, means, strict=True) if mean <= 2 * means[0]][1:]
+
+    def picked(self, pick: Callable[[Floats], Floats], shape: tuple[int, ...]) -> Bound:
+        """Return the bound of some elements of an output of ``shape``."""
+        parts: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        spread: dict[str, Any] = {
+            name: part if part is None else pick(np.broadcast_to(part, shape)) for name, part in parts.items()
+        }
+        return Bound(**spread)
+
+    def _rounding(self, value: Floats, dtype: str) -> tuple[Floats, Floats]:
+        # A subnormal keeps half its step; a stack that flushes them loses all of it, which a switch decides.
+        least, roundoff = SMALLEST_NORMAL.get(dtype, 0.0), UNIT_ROUNDOFF.get(dtype, 0.0)
+        rounded = np.maximum(np.abs(value), least) * roundoff
+        return rounded, self.floor if self.floor_rms is None else self.floor_rms
+
+
+def _spread(count: int) -> float:
+    """Return the RMS of ``count`` rounding errors over half a unit in the last place; one in 1e12 is larger."""
+    return min(1.0, 1 / 3 + math.sqrt(math.log(1 / FALSE_ALARM) / (2 * max(count, 1)))) ** 0.5
+
+
+def _few(count: int) -> float:
+    """Return the RMS of ``count`` normal errors over their standard deviation, at most; one in 1e6 is larger."""
+    t = math.log(1e6) / max(count, 1)
+    return (1 + 2 * t**0.5 + 2 * t) ** 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What holds an output that no distance can: an index among equal values, a drawn token.
+
+    Attributes
+    ----------
+    holds
+        From all outputs, as they came, to a boolean array that broadcasts to this one: True where it is right.
+    says
+        What is wrong where it is not, in a few words.
+    """
+
+    holds: Callable[[Mapping[str, Array]], NDArray[np.bool_]]
+    says: str
 
 
 def summation(length: int, l1: Floats, l2: Floats, value: Floats) -> Bound:

@@ -5,6 +5,7 @@ A case is made anew from its id and a seed in whatever process runs it; nothing 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ CHECKS = (
 class Case:
     """One operator, dtype and geometry, with the edge that it is there for.
 
+    Unless ``repeatable`` is off, it is run twice, with another call of the same shapes between, and must answer alike.
+
     Attributes
     ----------
     id
@@ -47,9 +50,11 @@ class Case:
     relations
         Names of :mod:`dougong.verify.relations`: other calls whose answers must agree with this one's.
     switches
-        Semantics that a profile decides here.
+        Semantics that a profile decides here: names of :data:`dougong.ops.semantics.SWITCHES`.
     exact
-        The answer must equal the oracle bit for bit (integers, indices, copies).
+        The answer must equal the oracle bit for bit (integers, indices, copies), whatever the operator's bound.
+    asks_precision
+        It is there to tell precision classes apart: where its bound cannot, the verdict is INCONCLUSIVE.
     profile
         The smallest of :data:`PROFILES` that runs it.
     """
@@ -65,4 +70,11 @@ class Case:
     relations: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     exact: bool = False
+    asks_precision: bool = False
+    repeatable: bool = True
     profile: str = "standard"
+
+    def call(self, seed: int = 0) -> Call:
+        """Make the call; the same id and seed give the same bytes."""
+        key = hashlib.blake2b(self.id.encode(), digest_size=8).digest()
+        return self.make(np.random.default_rng([seed, int.from_bytes(key, "little")]))

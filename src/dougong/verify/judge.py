@@ -1,73 +1,305 @@
-"""From a case, its call and an answer to a result: dtype, shape, special values, then value against the bound."""
+"""From a case, its call and what a stack made of it to a verdict: the checks, in their order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dougong.backends import Answer, Array, Call
+from dougong.backends import Answer, Array, Call, Refused
+from dougong.backends.dtypes import output_dtypes
 from dougong.backends.reference import FORMULAS
-from dougong.verify.bound import Bound, Floats, Precision, classes
+from dougong.ops.definitions import DEFINITIONS
+from dougong.verify.bound import UNIT_ROUNDOFF, Bound, Rule, classes
 from dougong.verify.bounds import BOUNDS
 from dougong.verify.case import Case
+from dougong.verify.compare import Finding, hold, same_bits
+from dougong.verify.relations import RELATIONS, related
+from dougong.verify.semantics import SEMANTICS, Semantics
 from dougong.verify.verdict import Result, Verdict
 
 
-def judge(case: Case, call: Call, answer: Answer) -> Result:
-    """Hold one answer against the float64 reference.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """What a stack made of one call.
+
+    Attributes
+    ----------
+    answer
+        ``None`` where it raised, lacks the operator, or died.
+    failed
+        The verdict of a stack that gave no answer, with ``detail``.
+    unsteady
+        How the second run, or the kept answer of the first, differs from the first; ``None`` where it does not.
+    wrote
+        The input, or the memory beside it, that was changed.
+    """
+
+    answer: Answer | None = None
+    failed: Verdict | None = None
+    detail: str = ""
+    unsteady: str | None = None
+    wrote: str | None = None
+    seconds: float = 0.0
+
+
+Ask = Callable[[Call], Outcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Expected:
+    """The reference under one choice of semantics; ``outputs`` is ``None`` where raising is right."""
+
+    choice: Mapping[str, str]
+    conforms: bool
+    outputs: Mapping[str, Array] | None
+    bounds: Mapping[str, Bound | Rule]
+
+
+def judge(
+    case: Case,
+    call: Call,
+    outcome: Outcome,
+    *,
+    semantics: Semantics = SEMANTICS["llm-strict"],
+    device: str | None = None,
+    ask: Ask | None = None,
+) -> Result:
+    """Hold what a stack made of a case against the float64 reference.
+
+    Parameters
+    ----------
+    device
+        The device that the stack says it is; an answer from another one is a fallback.
+    ask
+        Runs the further calls of the case's relations; without it they are not checked.
 
     Notes
     -----
-    Elements that are not finite in the reference, rounded to the output's dtype, must be the same infinity or NaN;
-    the others are held against the bound. See :mod:`dougong.verify.bound`.
+    Where specifications are silent, every answer of the case's switches is computed; the first that the stack's answer
+    agrees with is recorded as a fact, and decides between PASS and DEVIATES.
     """
-    exact = FORMULAS[case.op](call)
-    for name, value in exact.items():
-        got = answer.outputs[name]
-        if got.shape != value.shape:
-            return _no(case, Verdict.WRONG, "shape", f"{name}: {got.shape} instead of {value.shape}")
-    bounds = BOUNDS[case.op](call, exact)
-    return _value(case, exact, answer, bounds)
+    if outcome.answer is None and outcome.failed is not Verdict.ERROR:
+        return _result(case, outcome.failed or Verdict.NOT_RUN, "runs", outcome.detail)
+    met: Result | None = None
+    for expected in _expectations(case, call, semantics):
+        result = _against(case, call, outcome, expected)
+        if result.verdict is Verdict.PASS:
+            if not expected.conforms:
+                return _deviates(result, expected, semantics)
+            return _after(case, call, outcome, expected, result, semantics, device, ask)
+        met = met or result
+    assert met is not None
+    return _elsewhere(met, outcome, device) or met
 
 
-def _value(case: Case, exact: Mapping[str, Array], answer: Answer, bounds: Mapping[str, Bound]) -> Result:
-    results = [
-        _output(case, name, exact[name], answer.outputs[name].astype(np.float64), bound)
-        for name, bound in bounds.items()
+def _expectations(case: Case, call: Call, semantics: Semantics) -> Iterator[Expected]:
+    for choice, conforms in semantics.choices(case.switches):
+        told = replace(call, semantics=choice)
+        bounds: Mapping[str, Bound | Rule] = {}
+        try:
+            with np.errstate(all="ignore"):
+                outputs = FORMULAS[case.op](told)
+                if not case.exact and case.op in BOUNDS:
+                    bounds = BOUNDS[case.op](told, outputs)
+        except Refused:
+            outputs = None
+        yield Expected(choice=choice, conforms=conforms, outputs=outputs, bounds=bounds)
+
+
+def _against(case: Case, call: Call, outcome: Outcome, expected: Expected) -> Result:
+    if expected.outputs is None:
+        if outcome.answer is None:
+            return _result(case, Verdict.PASS, "runs", facts=expected.choice)
+        return _result(case, Verdict.WRONG, "runs", "an error was to be raised, and an answer came back")
+    if outcome.answer is None:
+        return _result(case, Verdict.ERROR, "runs", outcome.detail)
+    got = outcome.answer.outputs
+    wanted = output_dtypes(DEFINITIONS[case.op], call, case.dtype)
+    missing = [name for name in expected.outputs if name not in got]
+    if missing:
+        return _result(case, Verdict.ERROR, "runs", f"no output {', '.join(missing)} came back")
+    for name in expected.outputs:
+        if got[name].dtype.name not in wanted[name]:
+            return _result(
+                case,
+                Verdict.WRONG,
+                "dtype",
+                f"{name}: {got[name].dtype.name} instead of {' or '.join(wanted[name])}",
+            )
+    for name, value in expected.outputs.items():
+        if got[name].shape != value.shape:
+            return _result(
+                case, Verdict.WRONG, "shape", f"{name}: {got[name].shape} instead of {value.shape}"
+            )
+    return _values(case, got, expected)
+
+
+def _values(case: Case, got: Mapping[str, Array], expected: Expected) -> Result:
+    assert expected.outputs is not None
+    findings = [
+        hold(name, value, got[name], expected.bounds.get(name), got, expected.choice, case.dtype)
+        for name, value in expected.outputs.items()
     ]
-    return max(results, key=lambda result: result.error or 0.0)
-
-
-def _output(case: Case, name: str, exact: Floats, got: Floats, bound: Bound) -> Result:
-    scores = [(each.name, *score(exact, got, case.dtype, bound, each)) for each in classes(case.dtype)]
-    held = next((precision for precision, error, _ in scores if error <= 1.0), None)
-    native, error, at = scores[0]
-    if held == native:
-        return Result(case=case.id, verdict=Verdict.PASS, check="value", error=error, precision=held)
-    return Result(
-        case=case.id,
-        verdict=Verdict.DEVIATES if held else Verdict.WRONG,
-        check="value",
-        detail=f"{name}: error {error:.3g} times the bound",
-        error=error,
-        precision=held,
-        at=at,
-        got=repr(float(got[at])),
-        expected=repr(float(exact[at])),
+    worst = max(findings, key=lambda finding: (not finding.right, finding.error))
+    verdict = Verdict.PASS if worst.right else Verdict.DEVIATES if worst.precision else Verdict.WRONG
+    detail = worst.detail
+    if verdict is Verdict.DEVIATES:
+        detail += f"; within that of {worst.precision}"
+    return _result(
+        case, verdict, worst.check, detail, finding=worst, facts=expected.choice if worst.right else {}
     )
 
 
-def score(
-    value: Floats, got: Floats, dtype: str, bound: Bound, precision: Precision
-) -> tuple[float, tuple[int, ...]]:
-    """Return the larger of both gates' errors over their bounds, and the index of the worst element."""
-    rms, worst = bound.allowed(value, dtype, precision)
-    error = np.abs(got - value)
-    over = error / worst
-    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(over)), over.shape))
-    return max(float(np.sqrt(np.mean((error / rms) ** 2))), float(over[at])), at
+def _after(
+    case: Case,
+    call: Call,
+    outcome: Outcome,
+    expected: Expected,
+    result: Result,
+    semantics: Semantics,
+    device: str | None,
+    ask: Ask | None,
+) -> Result:
+    """What is asked of an answer that is right: side effects, the place, the same again, the same in other company."""
+    if outcome.wrote:
+        return _no(result, Verdict.WRONG, "runs", f"wrote to {outcome.wrote}")
+    elsewhere = _elsewhere(result, outcome, device)
+    if elsewhere:
+        return elsewhere
+    if case.repeatable and outcome.unsteady:
+        verdict = Verdict.DEVIATES
+        if "determinism" in semantics.bitwise or "kept" in outcome.unsteady:
+            verdict = Verdict.WRONG
+        return _no(result, verdict, "determinism", outcome.unsteady)
+    if outcome.answer is None:
+        return result
+    vague = _not_told(case, outcome.answer.outputs, expected)
+    if vague:
+        result = _with_facts(result, {"precision": vague})
+        if case.asks_precision:
+            return _no(result, Verdict.INCONCLUSIVE, "value", vague)
+    if ask is not None:
+        return _in_company(case, call, outcome.answer, expected, result, semantics, ask)
+    return result
 
 
-def _no(case: Case, verdict: Verdict, check: str, detail: str) -> Result:
-    return Result(case=case.id, verdict=verdict, check=check, detail=detail)
+def _elsewhere(result: Result, outcome: Outcome, device: str | None) -> Result | None:
+    answer = outcome.answer
+    if answer is None:
+        return None
+    if answer.fallback:
+        return _no(result, Verdict.FALLBACK, "runs", answer.fallback)
+    if device is not None and _kind(answer.device) != _kind(device):
+        return _no(result, Verdict.FALLBACK, "runs", f"computed on {answer.device}, not on {device}")
+    return None
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
+
+
+def _not_told(case: Case, got: Mapping[str, Array], expected: Expected) -> str | None:
+    """Which worse class of precision would look the same here."""
+    assert expected.outputs is not None
+    alike: set[str] = set()
+    for name, bound in expected.bounds.items():
+        value, dtype = expected.outputs[name], got[name].dtype.name
+        if isinstance(bound, Bound) and value.size and dtype in UNIT_ROUNDOFF:
+            finite = np.where(np.isfinite(value), value, 0.0).astype(np.float64)
+            alike |= set(bound.not_told(finite, dtype, classes(case.dtype)))
+    return f"not told from {', '.join(sorted(alike))}" if alike else None
+
+
+def _in_company(
+    case: Case,
+    call: Call,
+    answer: Answer,
+    expected: Expected,
+    result: Result,
+    semantics: Semantics,
+    ask: Ask,
+) -> Result:
+    assert expected.outputs is not None
+    for name in case.relations:
+        check, bitwise = RELATIONS[name.partition(":")[0]].check, True
+        for other, pick in related(name, DEFINITIONS[case.op], call):
+            outcome = ask(other)
+            if outcome.answer is None:
+                verdict = outcome.failed or Verdict.ERROR
+                return _no(result, verdict, check, f"{name}: {outcome.detail}")
+            for output, value in expected.outputs.items():
+                got = outcome.answer.outputs.get(output)
+                whole = pick(output, answer.outputs[output])
+                if got is None or got.dtype != whole.dtype or got.shape != whole.shape:
+                    return _no(result, Verdict.WRONG, check, f"{name}: {output} has another dtype or shape")
+                if same_bits(got, whole):
+                    continue
+                bitwise = False
+                bound = expected.bounds.get(output)
+                if isinstance(bound, Bound):
+                    bound = bound.picked(
+                        lambda part, output=output, pick=pick: pick(output, part), value.shape
+                    )
+                    finding = hold(
+                        output,
+                        pick(output, value),
+                        got,
+                        bound,
+                        outcome.answer.outputs,
+                        expected.choice,
+                        case.dtype,
+                    )
+                else:
+                    finding = Finding(right=False, detail=f"{output}: not the same")
+                if not finding.right:
+                    return _no(result, Verdict.WRONG, check, f"{name}: {finding.detail}", finding)
+        result = _with_facts(result, {name: "same bits" if bitwise else "within the bound"})
+        if not bitwise and check in semantics.bitwise:
+            return _no(result, Verdict.DEVIATES, check, f"{name}: other bits, within the bound")
+    return result
+
+
+def _deviates(result: Result, expected: Expected, semantics: Semantics) -> Result:
+    said = "; ".join(
+        f"{name} is {answer!r} here, {semantics.name} accepts {' or '.join(semantics.accepts[name])}"
+        for name, answer in expected.choice.items()
+        if answer not in semantics.accepts[name]
+    )
+    return _no(result, Verdict.DEVIATES, "special", said)
+
+
+def _with_facts(result: Result, facts: Mapping[str, str]) -> Result:
+    return replace(result, facts={**result.facts, **facts})
+
+
+def _no(result: Result, verdict: Verdict, check: str, detail: str, finding: Finding | None = None) -> Result:
+    told = replace(result, verdict=verdict, check=check, detail=detail)
+    if finding is None:
+        return told
+    return replace(
+        told, error=finding.error, at=finding.at, got=finding.got, expected=finding.expected, precision=None
+    )
+
+
+def _result(
+    case: Case,
+    verdict: Verdict,
+    check: str,
+    detail: str = "",
+    *,
+    finding: Finding | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> Result:
+    plain = Result(case=case.id, verdict=verdict, check=check, detail=detail, facts=dict(facts or {}))
+    if finding is None:
+        return plain
+    return replace(
+        plain,
+        error=finding.error,
+        precision=finding.precision,
+        at=finding.at,
+        got=finding.got,
+        expected=finding.expected,
+    )

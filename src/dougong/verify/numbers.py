@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import ml_dtypes
 import numpy as np
 
 from dougong.backends import Array
+from dougong.backends.dtypes import dtype_of
 
-
-def dtype_of(name: str) -> np.dtype[np.generic]:
-    """Return the numpy dtype of a name, those of ml_dtypes among them."""
-    return np.dtype(getattr(ml_dtypes, name, name))
+__all__ = ["dtype_of", "normal"]
 
 
 def normal(generator: np.random.Generator, shape: Sequence[int], dtype: str, *, scale: float = 1.0) -> Array:

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from dougong.backends import Array, Call
-from dougong.verify.bound import Bound
+from dougong.verify.bound import Bound, Rule
 from dougong.verify.bounds import (
     gemm,
 )
 
-Bounder = Callable[[Call, Mapping[str, Array]], dict[str, Bound]]
-"""From a call and its exact outputs to the bound of each output; an exact output has none."""
+Bounder = Callable[[Call, Mapping[str, Array]], Mapping[str, Bound | Rule]]
+"""From a call and its exact outputs to the bound or the rule of each output.
+
+An output that is left out must equal the reference bit for bit, once that is rounded to its dtype."""
 
 _FAMILIES = (gemm,)
 
