@@ -186,6 +186,22 @@ def show(value: float, dimension: str, digits: int = 3) -> str:
     )
 
 
+def show_apart(value: float, other: float, dimension: str) -> tuple[str, str]:
+    """Print two values that differ with as many digits as it takes to see it, three at least and six at most.
+
+    Examples
+    --------
+    >>> show_apart(0.05004, 0.05, "s")
+    ('50.04 ms', '50 ms')
+    """
+    said = ("", "")
+    for digits in range(3, 7):
+        said = (show(value, dimension, digits), show(other, dimension, digits))
+        if said[0] != said[1]:
+            break
+    return said
+
+
 def _digits(value: float, digits: int) -> str:
     if value == 0:
         return "0"

@@ -131,10 +131,10 @@ class View:
         groups = pool.layout.attn_dp * pool.layout.pp
         batch, users = pool.sequences_per_replica / groups, self.ask.question.users
         if room < 1:
-            need = units.show(pool.memory.used, "byte")
+            need = units.show(pool.memory.used_bytes, "byte")
             return (
                 f"memory: not one sequence fits by our account ({need} of "
-                f"{units.show(pool.memory.capacity, 'byte')}); the run did run, so one is taken"
+                f"{units.show(pool.memory.capacity_bytes, 'byte')}); the run did run, so one is taken"
             )
         held = f"memory: the cache holds {room:,.0f} sequences per attention group, {batch:,.4g} decode"
         waiting = 0.0 if users is None else users - pool.sequences_per_replica * pool.replicas

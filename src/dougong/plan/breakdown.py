@@ -11,12 +11,12 @@ from dougong.ops import Collective, Operator, Ranks, Tokens, lower
 from dougong.plan.types import OperatorCost, StepReport
 
 _FORMULA = {
-    "gemm": "2 m n k FLOP; m n k = {m:,.3g} x {n:,.0f} x {k:,.0f}",
-    "grouped_gemm": "{groups:,.3g} experts read, {m:,.3g} tokens each; n k = {n:,.0f} x {k:,.0f}",
+    "gemm": "2 m n k FLOP; m n k = {m} x {n:,.0f} x {k:,.0f}",
+    "grouped_gemm": "{groups} experts read, {m} tokens each; n k = {n:,.0f} x {k:,.0f}",
     "decode_attention": "{parallel:,.0f} sequence x head streams over {n:,.0f} cached entries",
-    "prefill_attention": "{m:,.0f} prompt tokens, each over {n:,.0f} entries on average",
+    "prefill_attention": "{m} prompt tokens, each over {n:,.0f} entries on average",
     "linear_attention": "state read and written once per sequence",
-    "elementwise": "{m:,.0f} rows, ten passes of the residual",
+    "elementwise": "{m} rows, ten passes of the residual",
     "all_reduce": "alpha + 2 (g-1)/g V / beta, V = {bytes_out:,.0f} B over {ranks:,.0f} devices",
     "all_gather": "alpha + (g-1) V / beta, V = {bytes_out:,.0f} B over {ranks:,.0f} devices",
     "reduce_scatter": "alpha + (g-1)/g V / beta, V = {bytes_out:,.0f} B over {ranks:,.0f} devices",
@@ -49,12 +49,12 @@ def breakdown(
         bounds: dict[str, float] = {}
         for row in mine:
             bounds[row.bound] = bounds.get(row.bound, 0.0) + row.seconds
-        groups[name] = (sum(row.seconds for row in mine), max(bounds, key=lambda bound: bounds[bound]))
+        groups[name] = (math.fsum(row.seconds for row in mine), max(bounds, key=lambda bound: bounds[bound]))
     groups["host"] = (float(total.host), "host")
     if float(total.bubble) > 0:
         groups["waiting for the fullest stage"] = (float(total.bubble), "host")
-    rest = whole - sum(spent for spent, _ in groups.values())
-    if abs(rest) > 1e-3 * whole:
+    rest = whole - math.fsum(spent for spent, _ in groups.values())
+    if abs(rest) > 1e-9 * whole:
         drafts = decode and pricer.draft_tokens > 0
         groups.update(
             {"drafting": (rest, "compute")}
@@ -77,9 +77,9 @@ def _row(pricer: Pricer, machine: Machine, operator: Operator, whole: float) -> 
     if spent <= 0 or math.isnan(spent):
         return None
     values = {name: getattr(operator, name) for name in operator.__dataclass_fields__}
-    formula = _FORMULA[operator.kind].format(
-        **{name: float(v) if not isinstance(v, str) else v for name, v in values.items()}
-    )
+    numbers = {name: float(v) if not isinstance(v, str) else v for name, v in values.items()}
+    few = {name: _count(float(values[name])) for name in ("m", "groups") if name in values}
+    formula = _FORMULA[operator.kind].format(**{**numbers, **few})
     if isinstance(operator, Collective):
         return OperatorCost(
             name=operator.name,
@@ -123,6 +123,11 @@ def _row(pricer: Pricer, machine: Machine, operator: Operator, whole: float) -> 
         memory_frac=memory_s / spent,
         formula=formula,
     )
+
+
+def _count(number: float) -> str:
+    # A share of a token is told in three digits, many tokens as a whole number.
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _plane(machine: Machine, operator: Collective) -> str:

@@ -20,9 +20,20 @@ from dougong.errors import InputError
 from dougong.facts import Figure, worst_grade
 from dougong.plan.explain import explain
 from dougong.plan.money import rates_of
-from dougong.plan.options import Scene, option_of, transfer_seconds, with_steps
-from dougong.plan.rank import carries_load, distinct_best, front, keeps_limits, merit
+from dougong.plan.options import Scene, option_of, transfer_of, with_steps
+from dougong.plan.rank import carries_load, chips_counted, distinct_best, front, keeps_limits, merit
 from dougong.plan.records import Records
+from dougong.plan.refuse import (
+    context_refusals,
+    limit_refusals,
+    no_pools,
+    no_room,
+    nothing_to_decode,
+    price_refusals,
+    shortfall,
+    unlinked,
+)
+from dougong.plan.remarks import context_notes, engine_notes, notes_of
 from dougong.plan.search import (
     FULL_LOAD,
     PREFILL_LOAD,
@@ -39,6 +50,8 @@ MAX_DEVICES = 20_000
 MATURE = ("NVIDIA", "AMD")
 """Vendors whose chips the engine class ``community`` was fitted on, or is meant for."""
 FRONT_POINTS = 24
+TIED = 1.05
+"""Options of one system share most of their error: a tenth of the interval's width is what may differ [1]."""
 DEFAULT_ACCEPTANCE = 0.7
 """Of a drafted token, used only where drafting is asked for without a rate: arXiv 2506.12708, section 5.2."""
 
@@ -53,6 +66,11 @@ class Found:
     candidates: int
     figures: tuple[Figure, ...]
     notes: tuple[str, ...]
+
+    @property
+    def system_id(self) -> str:
+        """The system that it is of."""
+        return self.scene.system.id
 
 
 def check(request: PlanRequest) -> None:
@@ -82,6 +100,8 @@ def check(request: PlanRequest) -> None:
         )
     if request.pue < 1 or request.pue > 10:
         faults.append(f"PUE is total over chip power, from 1 to 10, not {request.pue}")
+    if request.objective == "cost" and request.usd_per_chip_hour == 0 and not request.usd_per_kwh:
+        faults.append("at a price of 0 every deployment costs the same: the objective 'cost' has nothing to order")
     for name in ("usd_per_chip_hour", "usd_per_kwh", "grid_g_per_kwh", "watts_per_chip"):
         value = getattr(request, name)
         if value is not None and not (np.isfinite(value) and value >= 0):
@@ -92,6 +112,8 @@ def check(request: PlanRequest) -> None:
         and request.workload.users is None
     ):
         faults.append("the objective 'chips' needs a load: give a rate or users")
+    if request.max_context_tokens is not None and not 1 <= request.max_context_tokens <= 100_000_000:
+        faults.append(f"the context must be from 1 to 100,000,000 tokens, not {request.max_context_tokens:,}")
     if not request.systems:
         faults.append("no system is given")
     if faults:
@@ -169,10 +191,8 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
             "and --engine early-port tells what ports reach"
         )
     workload = request.workload
-    if workload.full_context > model.max_context_tokens > 0:
-        notes.append(
-            f"{workload.full_context:,.0f} tokens exceed the model's context of {model.max_context_tokens:,} tokens"
-        )
+    notes += context_notes(model, request)
+    notes += engine_notes(pricer.engine)
     if request.draft_tokens and not model.mtp_layers:
         notes.append("the model ships no draft module; drafting is priced without its cost")
     chips = system.num_chips if request.chips is None else min(request.chips, system.num_chips)
@@ -196,22 +216,12 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
     )
     kinds: list[Deployments] = []
     refusals = decode_space.refusals
-    if len(decode_space.table):
-        if request.mode in ("auto", "colocated"):
-            kinds.append(colocated_deployments(decode_space, pricer, request, devices, acceptance))
-        if request.mode in ("auto", "disaggregated") and workload.output_tokens > 1:
-            load = FULL_LOAD if request.limit.ttft_s is None else PREFILL_LOAD
-            decode = decode_candidates(decode_space, pricer, workload, acceptance, devices, alone=True)
-            prefill = prefill_candidates(decode_space, pricer, workload, load)
-            kinds.append(
-                disaggregated_deployments(
-                    prefill, decode, request, devices, transfer_seconds(scene, workload), load
-                )
-            )
-            if not len(kinds[-1]):
-                refusals = (*refusals, _no_pools(devices))
-        elif request.mode == "disaggregated":
-            refusals = (*refusals, _no_pools(devices))
+    asked_too_much = [*context_refusals(model, request), *price_refusals(system, request, rates)]
+    if asked_too_much:
+        refusals = (*asked_too_much, *refusals)
+    elif len(decode_space.table):
+        kinds, more = _deployments(scene, request)
+        refusals = (*refusals, *more)
     elif machine.unknown_links and not any(refusal.reason == "memory" for refusal in decode_space.refusals):
         next(iter(machine.unknown_links.values())).refuse()
     return Found(
@@ -224,17 +234,30 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
     )
 
 
-def _no_pools(devices: int) -> Refusal:
-    return Refusal(
-        reason="devices",
-        count=1,
-        example="prefill + decode",
-        detail=(
-            f"two pools of replicas that fit do not go into {devices} devices, "
-            "or one output token leaves nothing to decode"
-        ),
-        remedy="more chips, or --mode colocated",
-    )
+def _deployments(scene: Scene, request: PlanRequest) -> tuple[list[Deployments], list[Refusal]]:
+    space, pricer, workload = scene.decode_space, scene.pricer, request.workload
+    kinds: list[Deployments] = []
+    refusals: list[Refusal] = []
+    if request.mode in ("auto", "colocated"):
+        kinds.append(colocated_deployments(space, pricer, request, scene.devices, scene.acceptance))
+        if not len(kinds[-1]):
+            refusals.append(no_room(space, workload, scene.devices))
+    if request.mode in ("auto", "disaggregated") and workload.output_tokens > 1:
+        load = FULL_LOAD if request.limit.ttft_s is None else PREFILL_LOAD
+        decode = decode_candidates(space, pricer, workload, scene.acceptance, scene.devices, alone=True)
+        prefill = prefill_candidates(space, pricer, workload, load)
+        transfer = transfer_of(scene, workload)
+        joined = disaggregated_deployments(prefill, decode, request, scene.devices, transfer, load)
+        kinds.append(joined)
+        if joined.unlinked:
+            refusals.append(unlinked(pricer.machine, joined.unlinked))
+        elif not len(joined) and len(decode):
+            refusals.append(no_pools(scene.devices))
+        elif not len(joined) and len(kinds) == 1:
+            refusals.append(no_room(space, workload, scene.devices))
+    elif request.mode == "disaggregated":
+        refusals.append(nothing_to_decode())
+    return kinds, refusals
 
 
 def _answer(
@@ -248,19 +271,18 @@ def _answer(
         for kind in one.kinds:
             carried = carries_load(kind, request, one.scene.devices)
             kept = keeps_limits(kind, request)
-            refusals += _limit_refusals(kind, request, carried, one)
+            refusals += limit_refusals(kind, request, carried, one.scene.decode_space)
             good = kind.take(carried & kept)
             if len(good):
-                score = merit(good, request, one.scene.rates, one.scene.devices)
+                score = merit(good, request, one.scene.rates, one.scene.chips)
                 scored += [
                     (float(score[i]), one, good, int(i)) for i in distinct_best(good, score, request.top)
                 ]
             elif len(kind):
-                gap = _gap(kind, request)
+                gap = shortfall(kind, request)
                 i = int(np.argmin(gap))
                 nearest.append((float(gap[i]), option_of(one.scene, kind, i, request)))
     figures = _figures((figure for one in found for figure in one.figures), catalog)
-    notes = tuple(dict.fromkeys(note for one in found for note in one.notes if note))
     candidates = sum(one.candidates for one in found)
     if not scored:
         best = min(nearest, key=lambda pair: pair[0])[1] if nearest else None
@@ -270,7 +292,7 @@ def _answer(
             nearest=best,
             candidates=candidates,
             elapsed_s=time.perf_counter() - started,
-            notes=notes,
+            notes=notes_of(found),
             figures=figures,
             edition=catalog.edition(),
         )
@@ -280,6 +302,10 @@ def _answer(
     options = [lead, *(replace(option, tie=_ties(lead, option, request)) for option in options[1:])]
     winner = scored[0][1]
     options[0] = with_steps(winner.scene, lead, request.workload)
+    firsts: dict[str, tuple[Scene, Deployments, int]] = {}
+    for _, one, kind, i in scored:
+        firsts.setdefault(one.system_id, (one.scene, kind, i))
+    each = [option_of(*first, request) for first in firsts.values()]
     return Plan(
         request=request,
         options=tuple(options),
@@ -290,69 +316,26 @@ def _answer(
         elapsed_s=time.perf_counter() - started,
         model_name=model.name,
         precision_note=winner.scene.pricer.precise.note,
-        notes=notes,
+        notes=notes_of(found),
         figures=figures,
         worst_grade=worst_grade(use.figure for use in figures),
         edition=catalog.edition(),
-        fingerprint=_fingerprint(catalog),
+        fingerprint=_fingerprint(model, found),
+        best_of_each=tuple(each) if len(found) > 1 else (),
     )
 
 
-def _gap(kind: Deployments, request: PlanRequest) -> np.ndarray:
-    limit = request.limit
-    over = np.ones(len(kind))
-    for value, bound in ((kind.ttft_s, limit.ttft_s), (kind.tpot_s, limit.tpot_s)):
-        if bound is not None:
-            over = np.maximum(over, value / bound)
-    return over
-
-
-def _limit_refusals(
-    kind: Deployments, request: PlanRequest, carried: np.ndarray, one: Found
-) -> list[Refusal]:
-    out: list[Refusal] = []
-    for reason, values, bound in (
-        ("tpot-limit", kind.tpot_s, request.limit.tpot_s),
-        ("ttft-limit", kind.ttft_s, request.limit.ttft_s),
-    ):
-        if bound is not None and (over := values > bound).any():
-            i = int(np.argmin(np.where(over, values, np.inf)))
-            out.append(
-                Refusal(
-                    reason=reason,
-                    count=int(over.sum()),
-                    example=str(one.scene.decode_space.table.layout(int(kind.decode.row[i]))),
-                    detail=(
-                        f"{kind.mode}: the nearest takes {values[i] * 1e3:.3g} ms, "
-                        f"the limit is {bound * 1e3:.3g} ms"
-                    ),
-                    remedy="a smaller batch, a wider layout, or a looser limit",
-                )
-            )
-    if not carried.all():
-        i = int(np.argmax(kind.requests_per_s))
-        out.append(
-            Refusal(
-                reason="load",
-                count=int((~carried).sum()),
-                example=str(one.scene.decode_space.table.layout(int(kind.decode.row[i]))),
-                detail=(
-                    f"{kind.mode}: the most that fits here is {kind.requests_per_s[i]:.3g} requests/s "
-                    f"and {kind.users[i]:,.0f} users"
-                ),
-                remedy="more chips, or a smaller load",
-            )
-        )
-    return out
-
-
 def _ties(lead: Option, other: Option, request: PlanRequest) -> bool:
-    # Two options of one system share most of their error: a tenth of the interval's width is what may differ.
     if request.objective == "latency":
-        return other.tpot_s.value <= lead.tpot_s.value * 1.05
+        paced = request.workload.output_tokens > 1
+        best, own = ((option.tpot_s if paced else option.ttft_s).value for option in (lead, other))
+        return own <= best * TIED
     if request.objective == "chips":
         return other.chips == lead.chips
-    return other.output_tokens_per_s_per_chip.value >= lead.output_tokens_per_s_per_chip.value * 0.95
+    if request.objective == "cost":
+        best, own = (option.usd_per_million_output_tokens or 0.0 for option in (lead, other))
+        return own <= best * TIED
+    return other.output_tokens_per_s_per_chip.value * TIED >= lead.output_tokens_per_s_per_chip.value
 
 
 def _pareto(found: Sequence[Found], request: PlanRequest) -> tuple[Option, ...]:
@@ -363,7 +346,8 @@ def _pareto(found: Sequence[Found], request: PlanRequest) -> tuple[Option, ...]:
         for kind in one.kinds:
             good = kind.take(carries_load(kind, request, one.scene.devices))
             speed = 1.0 / good.tpot_s
-            rate = good.requests_per_s * request.workload.output_tokens / good.devices
+            output = good.requests_per_s * request.workload.output_tokens
+            rate = output / chips_counted(good.devices, request, one.scene.chips)
             best = front(speed, rate, 4 * FRONT_POINTS)
             points += [(float(speed[i]), float(rate[i]), one, good, int(i)) for i in best]
     chosen = front(np.array([p[0] for p in points]), np.array([p[1] for p in points]), FRONT_POINTS)
@@ -383,7 +367,11 @@ def _figures(figures: Iterable[Figure], catalog: Records) -> tuple[FigureUse, ..
     return tuple(seen.values())
 
 
-def _fingerprint(catalog: Records) -> str:
-    return hashlib.sha256(
-        f"{catalog.content_hash()} {Parameters.load()} {engine_class.__module__}".encode()
-    ).hexdigest()[:16]
+def _fingerprint(model: Model, found: Sequence[Found]) -> str:
+    # What this plan stood on and nothing that was read beside it: the model, its systems, rates, calibration.
+    used = [
+        (one.scene.system, sorted((use.record, use.key, use.printed, float(use)) for use in one.figures),
+         one.scene.pricer.engine, one.scene.pricer.parameters)
+        for one in found
+    ]  # fmt: skip
+    return hashlib.sha256(repr((model, used)).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from dougong import units
 from dougong.catalog.hardware import Price, System
 from dougong.facts import Figure, Unknown, known
 from dougong.plan.records import Records
@@ -22,7 +23,9 @@ class Rates:
     Attributes
     ----------
     usd_per_chip_s
-        Owning or renting one chip [USD/s].
+        Owning or renting one chip, its electricity included [USD/s].
+    usd_per_j
+        Electricity alone, where a tariff was given [USD/J].
     watts_per_chip
         All-in provisioned power of one chip, PUE included [W].
     grams_per_j
@@ -30,6 +33,7 @@ class Rates:
     """
 
     usd_per_chip_s: float | None
+    usd_per_j: float | None
     watts_per_chip: float | None
     grams_per_j: float | None
     notes: tuple[str, ...]
@@ -54,7 +58,8 @@ def rates_of(system: System, request: PlanRequest, catalog: Records) -> Rates:
                 (price for price in prices if price.kind == kind and isinstance(price.value, Figure)), None
             )
             if found and isinstance(found.value, Figure):
-                money = use(found.value, f"price: {kind.replace('-', ' ')}, {found.value.printed} per chip")
+                said = f"{units.show(float(found.value), 'USD/s')} per chip ({printed(found.value)})"
+                money = use(found.value, f"price: {kind.replace('-', ' ')}, {said}")
                 break
         else:
             notes.append(f"no price per chip-hour on record for {system.chip.name}; give --usd-per-chip-hour")
@@ -64,9 +69,12 @@ def rates_of(system: System, request: PlanRequest, catalog: Records) -> Rates:
     watts = None if watts is None else watts * request.pue
     tariff = None if request.usd_per_kwh is None else request.usd_per_kwh / KWH_J
     if tariff is not None and watts is not None:
-        # Owning costs of the catalog hold their own electricity; a tariff given by hand comes on top.
-        money = (money or 0.0) + watts * tariff
-        notes.append(f"electricity at {request.usd_per_kwh:g} USD/kWh is added to the price per chip-hour")
+        # What one pays to own or rent in the catalog holds its electricity; a price given by hand need not.
+        if request.usd_per_chip_hour is not None:
+            money = request.usd_per_chip_hour / 3600 + watts * tariff
+            notes.append(f"electricity at {request.usd_per_kwh:g} USD/kWh is added to the price per chip-hour")
+        elif money is not None:
+            notes.append("the catalog's price holds its electricity; what that costs alone is told beside it")
     grams = None if request.grid_g_per_kwh is None else request.grid_g_per_kwh / KWH_J
     if grams is None:
         for price in catalog.prices("grid"):
@@ -75,11 +83,18 @@ def rates_of(system: System, request: PlanRequest, catalog: Records) -> Rates:
                 break
     return Rates(
         usd_per_chip_s=money,
+        usd_per_j=tariff,
         watts_per_chip=watts,
         grams_per_j=grams,
         notes=tuple(notes),
         figures=tuple(figures),
     )
+
+
+def printed(figure: Figure) -> str:
+    """What the document prints, for a reader of English."""
+    said = figure.printed if figure.printed.isascii() else f"printed “{figure.printed}”"
+    return f"{said}, read as {figure.read_as}" if figure.read_as else said
 
 
 def _power(system: System, prices: tuple[Price, ...], use: _Use, notes: list[str]) -> float | None:

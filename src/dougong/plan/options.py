@@ -14,7 +14,8 @@ from dougong.cost.step import Pricer
 from dougong.ops import Ranks, Tokens
 from dougong.plan.breakdown import breakdown
 from dougong.plan.money import Rates
-from dougong.plan.search import Deployments
+from dougong.plan.rank import Chips, chips_counted, chips_in_use
+from dougong.plan.search import Deployments, Transfer
 from dougong.plan.serving import decode_tokens, prefill_tokens
 from dougong.plan.space import Space, memory_record
 from dougong.plan.types import Interval, Option, PlanRequest, Pool
@@ -35,6 +36,12 @@ class Scene:
     devices: int
     acceptance: float
 
+    @property
+    def chips(self) -> Chips:
+        """What is at hand, in chips."""
+        each = float(self.pricer.machine.devices_per_chip)
+        return Chips(self.devices / each, each)
+
     def interval(self, metric: str, value: float) -> Interval:
         """The prediction with the range it is believed in; see :mod:`dougong.calibration.intervals`."""
         ends = band(metric, self.pricer.engine.id, self.system.chip.id)
@@ -43,13 +50,15 @@ class Scene:
 
 def option_of(scene: Scene, found: Deployments, i: int, request: PlanRequest) -> Option:
     """The record of deployment ``i``."""
-    workload, per_chip = request.workload, float(scene.pricer.machine.devices_per_chip)
-    chips = float(found.devices[i]) / per_chip
+    workload, used = request.workload, found.devices[i]
+    chips = float(chips_in_use(used, scene.chips))
+    counted = float(chips_counted(used, request, scene.chips))
     rate = float(found.requests_per_s[i])
     output = rate * workload.output_tokens
     rates = scene.rates
-    dollars = None if rates.usd_per_chip_s is None else rates.usd_per_chip_s * chips / output * 1e6
+    dollars = None if rates.usd_per_chip_s is None else rates.usd_per_chip_s * counted / output * 1e6
     joules = None if rates.watts_per_chip is None else rates.watts_per_chip * chips / output
+    power = None if joules is None or rates.usd_per_j is None else joules * rates.usd_per_j * 1e6
     grams = None if joules is None or rates.grams_per_j is None else joules * rates.grams_per_j * 1e6
     ttft, tpot = float(found.ttft_s[i]), float(found.tpot_s[i])
     return Option(
@@ -57,14 +66,16 @@ def option_of(scene: Scene, found: Deployments, i: int, request: PlanRequest) ->
         mode=found.mode,
         pools=_pools(scene, found, i, workload),
         chips=chips,
+        chips_counted=counted,
         users=float(found.users[i]),
         ttft_s=scene.interval("ttft_s", ttft),
         tpot_s=scene.interval("tpot_s", tpot),
-        output_tokens_per_s_per_chip=scene.interval("throughput", output / chips),
+        output_tokens_per_s_per_chip=scene.interval("throughput", output / counted),
         output_tokens_per_s=scene.interval("throughput", output),
         requests_per_s=rate,
         kv_transfer_s=float(found.transfer_s[i]),
         usd_per_million_output_tokens=dollars,
+        electricity_usd_per_million_output_tokens=power,
         watts_per_chip=rates.watts_per_chip,
         joules_per_output_token=joules,
         grams_co2e_per_million_output_tokens=grams,
@@ -151,13 +162,18 @@ def _with_steps(scene: Scene, pool: Pool, workload: Workload) -> Pool:
     return replace(pool, steps=tuple(steps))
 
 
-def transfer_seconds(scene: Scene, workload: Workload) -> float:
-    """Seconds to move one request's cache from a prefill to a decode device over the outermost link [s]."""
-    level = scene.pricer.machine.levels[-1]
+def transfer_of(scene: Scene, workload: Workload) -> Transfer:
+    """What it takes to move one request's cache from a prefill to a decode device, by domain."""
+    levels = scene.pricer.machine.levels
     one = Ranks(tp=1.0, cp=1.0, attn_dp=1.0, ep=1.0, expert_tp=1.0)
     moved = cache_per_sequence(
         scene.pricer.precise.model, workload.prompt_tokens, one, scene.pricer.precise.dtypes
     )
     slow = scene.pricer.engine.link_slowdown
-    latency = 0.0 if np.isnan(level.latency) else float(level.latency)
-    return float(moved) / float(level.bandwidth) * slow + latency
+    bandwidth, latency = (
+        np.array([getattr(level, name) for level in levels], dtype=float) for name in ("bandwidth", "latency")
+    )
+    return Transfer(
+        sizes=np.array([level.size for level in levels], dtype=float),
+        seconds=float(moved) / bandwidth * slow + np.where(np.isnan(latency), 0.0, latency),
+    )

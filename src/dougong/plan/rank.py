@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,14 @@ from dougong.plan.search import Deployments
 from dougong.plan.types import PlanRequest
 
 Array = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Chips:
+    """What is at hand: chips, and the devices a runtime sees on each."""
+
+    number: float
+    devices_each: float
 
 
 def keeps_limits(found: Deployments, request: PlanRequest) -> Array:
@@ -34,21 +43,57 @@ def carries_load(found: Deployments, request: PlanRequest, devices: int) -> Arra
     return ok
 
 
-def merit(found: Deployments, request: PlanRequest, rates: Rates, devices: int) -> Array:
-    """Higher is better, by the objective; ties go to fewer devices and then to lower latency.
+def chips_counted(devices: Array, request: PlanRequest, at_hand: Chips) -> Array:
+    """The chips that rates per chip and cost are over, everywhere [chip].
 
-    Throughput counts the chips in use when a load is given, else every chip at hand: an idle remainder is a loss.
+    With a load, those in use: the rest may do other work. Without one, all at hand: the question is what they carry
+    together, and an idle remainder is a loss. A chip of several dies counts whole.
     """
-    output = found.requests_per_s * request.workload.output_tokens
-    bounded = request.workload.rate_requests_per_s is not None or request.workload.users is not None
-    per_device = output / np.where(bounded, found.devices, float(devices))
+    load = request.workload.rate_requests_per_s is not None or request.workload.users is not None
+    return chips_in_use(devices, at_hand) if load else np.full(np.shape(devices), at_hand.number)
+
+
+def chips_in_use(devices: Array, at_hand: Chips) -> Array:
+    """Whole chips that hold so many devices [chip]."""
+    return np.ceil(devices / at_hand.devices_each - 1e-9)
+
+
+def measure(found: Deployments, request: PlanRequest, rates: Rates, at_hand: Chips) -> Array:
+    """What the objective goes by, in the unit of :func:`measure_name`; every order and comparison reads this."""
     if request.objective == "latency":
-        return -found.tpot_s - 1e-6 * found.ttft_s
+        return found.tpot_s if request.workload.output_tokens > 1 else found.ttft_s
     if request.objective == "chips":
-        return -found.devices + 1e-9 * per_device
-    if request.objective == "cost" and rates.usd_per_chip_s is not None:
-        return output / (found.devices * rates.usd_per_chip_s)
-    return per_device - 1e-9 * found.devices
+        return chips_in_use(found.devices, at_hand)
+    output = found.requests_per_s * request.workload.output_tokens
+    counted = chips_counted(found.devices, request, at_hand)
+    if request.objective == "cost":
+        return counted * (rates.usd_per_chip_s or 0.0) / output * 1e6
+    return output / counted
+
+
+def measure_name(request: PlanRequest) -> str:
+    """The measure of the objective, in words."""
+    return {
+        "throughput": "tokens/s per chip",
+        "cost": "USD per million output tokens",
+        "latency": "TPOT" if request.workload.output_tokens > 1 else "TTFT",
+        "chips": "chips in use",
+    }[request.objective]
+
+
+def lower_is_better(request: PlanRequest) -> bool:
+    """Whether the objective wants little of its measure."""
+    return request.objective != "throughput"
+
+
+def merit(found: Deployments, request: PlanRequest, rates: Rates, at_hand: Chips) -> Array:
+    """Higher is better, by the objective; equals go to lower latency or to more throughput."""
+    worth = measure(found, request, rates, at_hand)
+    if request.objective == "latency":
+        return -worth - 1e-6 * found.ttft_s
+    if request.objective == "chips":
+        return -worth + 1e-9 * found.requests_per_s / found.devices
+    return -worth if request.objective == "cost" else worth - 1e-9 * found.devices
 
 
 def distinct_best(found: Deployments, score: Array, count: int) -> Array:

@@ -6,7 +6,7 @@ decode candidates are joined into disaggregated deployments by the ratio of pool
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,32 @@ class Candidates:
         return Candidates(**{name: getattr(self, name)[chosen] for name in Candidates.__dataclass_fields__})
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Seconds to move one request's cache between pools, by the domain that holds the whole deployment.
+
+    Attributes
+    ----------
+    sizes
+        Devices of each nested domain, inner to outer [device].
+    seconds
+        Over that domain's links [s]; NaN where nobody prints their bandwidth.
+    """
+
+    sizes: Array
+    seconds: Array
+
+    def over(self, devices: Array) -> Array:
+        """Seconds within deployments of so many devices [s]."""
+        return self.seconds[np.minimum(np.searchsorted(self.sizes, devices), len(self.sizes) - 1)]
+
+    @property
+    def least(self) -> float:
+        """Over the quickest known link [s]; 0 where none is known."""
+        known = self.seconds[np.isfinite(self.seconds)]
+        return float(known.min()) if len(known) else 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployments:
     """Flat arrays ``[n]`` of complete deployments on the available devices."""
@@ -67,7 +93,7 @@ class Deployments:
     transfer_s: Array
     devices: Array  # in use
     priced: int = 0
-    ok: Array = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    unlinked: int = 0  # pairs of pools left out for want of a known link between them
 
     def __len__(self) -> int:
         return len(self.devices)
@@ -128,15 +154,17 @@ def decode_candidates(
         served = run(pricer, space.ranks, space.pp, workload, batch, acceptance)
         legal = (batch <= space.most) & np.isfinite(served.tpot_s)
         return flatten(space, served, batch, legal)
-    counts = REPLICAS[None, :]
+    # The last count of each row is all that it has room for.
+    room = np.floor(np.minimum(devices / space.table.devices[:, None], workload.users))
+    counts = np.minimum(REPLICAS[None, :], room)
     groups = space.ranks.attn_dp * space.pp
     share = workload.users / (counts * groups)  # requests of one attention group; below one, groups idle
     batch = np.maximum(share, 1.0)
     served = run(pricer, space.ranks, space.pp, workload, batch, acceptance)
     idle = share / batch
     served = replace(served, requests_per_s=served.requests_per_s * idle, users=share * groups)
-    room = np.floor(devices / space.table.devices[:, None])
-    legal = (batch <= space.most) & (counts <= room) & (counts <= workload.users) & np.isfinite(served.tpot_s)
+    once = np.concatenate(([0.0], REPLICAS[:-1]))[None, :] < room
+    legal = (batch <= space.most) & once & np.isfinite(served.tpot_s)
     return flatten(space, served, batch, legal)
 
 
@@ -161,14 +189,16 @@ def colocated_deployments(
     room = np.floor(devices / found.devices)
     need = _replicas_needed(found, request.workload, room)
     replicas = np.minimum(need, room)
+    capacity = replicas * found.requests_per_s
+    carried = _carried(capacity, request.workload)
     return Deployments(
         mode="colocated",
         decode=found,
         prefill=None,
         decode_replicas=replicas,
         prefill_replicas=np.zeros(len(found)),
-        requests_per_s=_carried(replicas * found.requests_per_s, request.workload),
-        users=replicas * found.users,
+        requests_per_s=carried,
+        users=replicas * found.users * (carried / capacity),
         ttft_s=found.ttft_s,
         tpot_s=found.tpot_s,
         transfer_s=np.zeros(len(found)),
@@ -198,12 +228,19 @@ def disaggregated_deployments(
     decode: Candidates,
     request: PlanRequest,
     devices: int,
-    transfer_s: float,
+    transfer: Transfer,
     load: float,
 ) -> Deployments:
-    """Join pools: for each efficient pair, the replica counts that carry most on the available devices."""
-    limit = request.limit
-    prefill = _keep_some(prefill, prefill.ttft_s + transfer_s <= (limit.ttft_s or PATIENCE_S))
+    """Join pools: for each efficient pair, the replica counts that carry most on the available devices.
+
+    Notes
+    -----
+    Little's law over a request's whole life: requests in flight are the rate times first token and decoding. Users
+    given are all in flight: beyond what the prefill pool carries they wait for their first token, and decode slots
+    are there for every one of them.
+    """
+    limit, workload = request.limit, request.workload
+    prefill = _keep_some(prefill, prefill.ttft_s + transfer.least <= (limit.ttft_s or PATIENCE_S))
     if limit.tpot_s is not None:
         decode = _keep_some(decode, decode.tpot_s <= limit.tpot_s)
     # Efficient sets per replica size: a small pool leaves other remainders than a large one.
@@ -218,22 +255,27 @@ def disaggregated_deployments(
     room = np.floor((devices - one_p.devices) / one_d.devices)
     options = np.linspace(0, 1, 32)[None, 1:]
     decode_n = np.maximum(np.floor(room[:, None] * options), 1.0)
-    if request.workload.rate_requests_per_s is not None:
-        needed = np.ceil(request.workload.rate_requests_per_s / one_d.requests_per_s)[:, None]
+    if workload.rate_requests_per_s is not None:
+        needed = np.ceil(workload.rate_requests_per_s / one_d.requests_per_s)[:, None]
         decode_n = np.minimum(np.maximum(needed, 1.0), np.maximum(room[:, None], 1.0))
-    elif request.workload.users is not None:
-        needed = np.ceil(request.workload.users / one_d.users)[:, None]
+    elif workload.users is not None:
+        needed = np.ceil(workload.users / one_d.users)[:, None]
         decode_n = np.minimum(np.maximum(needed, 1.0), np.maximum(room[:, None], 1.0))
     wanted = decode_n * one_d.requests_per_s[:, None]
-    if request.workload.rate_requests_per_s is not None:
-        wanted = np.minimum(wanted, request.workload.rate_requests_per_s)
+    decoding_s = (workload.output_tokens - 1.0) * one_d.tpot_s
+    if workload.rate_requests_per_s is not None:
+        wanted = np.minimum(wanted, workload.rate_requests_per_s)
+    elif workload.users is not None:
+        life_s = one_p.ttft_s + transfer.least + decoding_s
+        wanted = np.minimum(wanted, workload.users / life_s[:, None])
     prefill_n = np.maximum(np.ceil(wanted / supply[:, None] - 1e-9), 1.0)
     spare = np.floor((devices - decode_n * one_d.devices[:, None]) / one_p.devices[:, None])
     prefill_n = np.minimum(prefill_n, np.maximum(spare, 0.0))
     carried = np.minimum(wanted, prefill_n * supply[:, None])
     used = decode_n * one_d.devices[:, None] + prefill_n * one_p.devices[:, None]
-    legal = (prefill_n >= 1) & (used <= devices) & (room[:, None] >= 1)
-    bounded = request.workload.rate_requests_per_s is not None or request.workload.users is not None
+    holds = (prefill_n >= 1) & (used <= devices) & (room[:, None] >= 1)
+    legal = holds & np.isfinite(transfer.over(used))
+    bounded = workload.rate_requests_per_s is not None or workload.users is not None
     merit = np.where(legal, carried / (used if bounded else float(devices)), -1.0)
     best = np.argmax(merit, axis=1)
     pair = np.arange(len(p))
@@ -241,6 +283,11 @@ def disaggregated_deployments(
     pair, best = pair[ok], best[ok]
     one_p, one_d = one_p.take(pair), one_d.take(pair)
     n_d, n_p, rate = decode_n[pair, best], prefill_n[pair, best], carried[pair, best]
+    moved_s, decoding_s = transfer.over(used[pair, best]), decoding_s[pair]
+    ttft = one_p.ttft_s + moved_s
+    if workload.users is not None:
+        rate = np.minimum(rate, workload.users / (ttft + decoding_s))
+        ttft = workload.users / rate - decoding_s
     # A starved decode pool runs with fewer sequences; its TPOT only gets better, and is kept as the upper value.
     return Deployments(
         mode="disaggregated",
@@ -249,12 +296,13 @@ def disaggregated_deployments(
         decode_replicas=n_d,
         prefill_replicas=n_p,
         requests_per_s=rate,
-        users=np.minimum(n_d * one_d.users, rate * (request.workload.output_tokens - 1) * one_d.tpot_s + 1),
-        ttft_s=one_p.ttft_s + transfer_s,
+        users=rate * (ttft + decoding_s),
+        ttft_s=ttft,
         tpot_s=one_d.tpot_s,
-        transfer_s=np.full(len(pair), transfer_s),
+        transfer_s=moved_s,
         devices=used[pair, best],
         priced=len(prefill) + len(decode),
+        unlinked=int((holds.any(axis=1) & ~legal.any(axis=1)).sum()),
     )
 
 

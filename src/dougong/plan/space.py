@@ -165,10 +165,10 @@ def memory_record(prints: Footprint, row: int, sequences: float) -> Memory:
         for name in Footprint.__dataclass_fields__
     }
     return Memory(
-        weights=part["weights"],
-        kv_cache=sequences * part["cache_per_sequence"],
-        activations=part["activations"],
-        communication=part["communication"],
-        reserve=part["reserve"],
-        capacity=part["capacity"],
+        weights_bytes=part["weights"],
+        kv_cache_bytes=sequences * part["cache_per_sequence"],
+        activations_bytes=part["activations"],
+        communication_bytes=part["communication"],
+        reserve_bytes=part["reserve"],
+        capacity_bytes=part["capacity"],
     )

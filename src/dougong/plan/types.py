@@ -38,6 +38,7 @@ class PlanRequest:
     watts_per_chip: float | None = None
     pue: float = 1.0
     region: str = "world"
+    max_context_tokens: int | None = None  # the engine extends the model's context to this
     edition: str = ""
 
 
@@ -112,17 +113,23 @@ class StepReport:
 class Memory:
     """Bytes on the fullest device of a replica."""
 
-    weights: float
-    kv_cache: float
-    activations: float
-    communication: float
-    reserve: float
-    capacity: float
+    weights_bytes: float
+    kv_cache_bytes: float
+    activations_bytes: float
+    communication_bytes: float
+    reserve_bytes: float
+    capacity_bytes: float
 
     @property
-    def used(self) -> float:
+    def used_bytes(self) -> float:
         """Everything but what is free [byte]."""
-        return self.weights + self.kv_cache + self.activations + self.communication + self.reserve
+        return (
+            self.weights_bytes
+            + self.kv_cache_bytes
+            + self.activations_bytes
+            + self.communication_bytes
+            + self.reserve_bytes
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +155,8 @@ class Option:
     system: str
     mode: str  # colocated | disaggregated
     pools: tuple[Pool, ...]
-    chips: float  # chips in use
+    chips: float  # in use, whole
+    chips_counted: float  # what rates per chip and cost are over: see plan.rank.chips_counted
     users: float  # requests in flight over the whole deployment
     ttft_s: Interval
     tpot_s: Interval
@@ -157,6 +165,7 @@ class Option:
     requests_per_s: float
     kv_transfer_s: float
     usd_per_million_output_tokens: float | None
+    electricity_usd_per_million_output_tokens: float | None
     watts_per_chip: float | None
     joules_per_output_token: float | None
     grams_co2e_per_million_output_tokens: float | None
@@ -186,7 +195,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
-    """What 10 % more of one thing buys for the objective."""
+    """What 10 % more of one thing buys for the objective: how much better its measure becomes."""
 
     knob: str
     gain_frac: float
@@ -198,6 +207,7 @@ class Explanation:
     """Why the winner wins."""
 
     binding: str  # the constraint that stops it from being better
+    measure: str  # what the objective goes by, and the gains are of
     sensitivities: tuple[Sensitivity, ...]
     families: tuple[Family, ...]
     ties: int
@@ -228,7 +238,8 @@ class Plan:
     figures: tuple[FigureUse, ...]
     worst_grade: str | None
     edition: str
-    fingerprint: str  # hash of the records and parameters read
+    fingerprint: str  # hash of the records and parameters that the answer stood on
+    best_of_each: tuple[Option, ...] = ()  # of every system asked that can serve, best first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

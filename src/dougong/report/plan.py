@@ -8,6 +8,7 @@ from pathlib import PurePath
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from dougong import units
 from dougong.plan.types import Infeasible, Interval, Option, Plan, PlanRequest, Pool
 from dougong.report.numbers import compact, exact, interval, money, percent, plural, quantity
 from dougong.report.parts import listing, pairs, section
@@ -92,7 +93,7 @@ def infeasible_sentence(answer: Infeasible) -> str:
     return f"No: {model} cannot be served on {systems} as asked{because and ': '}{because}."
 
 
-_DECIDING = ("load", "memory", "devices", "links-known")
+_DECIDING = ("context", "price", "one-token", "load", "pool-link", "memory", "devices", "links-known")
 """Reasons that decide a no, before rules that only narrow what is tried."""
 
 
@@ -111,11 +112,12 @@ def _over(option: Option, request: PlanRequest) -> list[str]:
         ("TTFT", option.ttft_s.value, request.limit.ttft_s),
         ("TPOT", option.tpot_s.value, request.limit.tpot_s),
     )
-    return [
-        f"{name} {quantity(value, 's')} where {quantity(limit, 's')} is the limit"
+    told = [
+        (name, *units.show_apart(value, limit, "s"))
         for name, value, limit in limits
         if limit is not None and value > limit
     ]
+    return [f"{name} {value} where {limit} is the limit" for name, value, limit in told]
 
 
 def asked(request: PlanRequest) -> str:
@@ -166,7 +168,7 @@ def _card(title: str, request: PlanRequest, option: Option, aside: str) -> Rende
         ("phase", "word", lambda pool: pool.phase),
         ("layout of a replica", "words", lambda pool: str(pool.layout)),
         ("replicas", "number", lambda pool: exact(pool.replicas)),
-        ("chips", "number", lambda pool: exact(pool.chips)),
+        ("chips", "number", _chips),
         ("in flight", "spare", lambda pool: compact(pool.sequences_per_replica)),
         ("tokens a step", "spare", lambda pool: compact(pool.tokens_per_step)),
         ("step", "number", lambda pool: quantity(pool.step_s, "s")),
@@ -175,12 +177,20 @@ def _card(title: str, request: PlanRequest, option: Option, aside: str) -> Rende
     return section(title, pools, Text(""), pairs(_facts(request, option)), aside=f"{option.system}, {aside}")
 
 
+def _chips(pool: Pool) -> str:
+    # A runtime may see several devices, its dies, on one chip.
+    whole = float(pool.chips).is_integer()
+    return exact(pool.chips) if whole else plural(pool.replicas * pool.layout.devices, "die")
+
+
 def _facts(request: PlanRequest, option: Option) -> list[tuple[str, str]]:
     per_chip, whole = interval(option.output_tokens_per_s_per_chip), interval(option.output_tokens_per_s)
+    idle = option.chips_counted - option.chips
+    spare = f", {plural(idle, 'idle chip')} counted" if idle > 0 else ""
     facts = [
         ("TTFT", interval(option.ttft_s, "s") + _against(option.ttft_s, request.limit.ttft_s)),
         ("TPOT", _pace(request, option)),
-        ("output", f"{per_chip} tokens/s per chip; {whole} tokens/s in all"),
+        ("output", f"{per_chip} tokens/s per chip{spare}; {whole} tokens/s in all"),
         ("load", f"{_requests(option.users)} in flight, {_requests(option.requests_per_s)}/s"),
     ]
     if option.kv_transfer_s:
@@ -200,8 +210,15 @@ def _pace(request: PlanRequest, option: Option) -> str:
 
 def _cost(option: Option) -> str:
     if option.usd_per_million_output_tokens is None:
-        return "unknown: no price of this chip in the catalog; give --usd-per-chip-hour"
-    return f"{money(option.usd_per_million_output_tokens)} per million output tokens"
+        unknown = "unknown: no price of this chip in the catalog; give --usd-per-chip-hour"
+        return f"{unknown}{_electricity(option, '; electricity alone')}"
+    total = f"{money(option.usd_per_million_output_tokens)} per million output tokens"
+    return f"{total}{_electricity(option, ', electricity in it')}"
+
+
+def _electricity(option: Option, words: str) -> str:
+    alone = option.electricity_usd_per_million_output_tokens
+    return "" if alone is None else f"{words} {money(alone)} per million output tokens"
 
 
 def _energy(option: Option) -> str:
@@ -240,7 +257,8 @@ def _by(plan: Plan) -> str:
     if objective == "cost" and plan.options[0].usd_per_million_output_tokens is not None:
         return "USD per million output tokens"
     if objective in ("latency", "chips"):
-        return {"latency": "TPOT, then TTFT", "chips": "chips in use"}[objective]
+        latency = "TPOT, then TTFT" if has_pace(plan.request) else "TTFT"
+        return {"latency": latency, "chips": "chips in use"}[objective]
     return "tokens/s per chip in use" if loaded else "tokens/s per chip at hand"
 
 
@@ -263,9 +281,31 @@ def _ranked(plan: Plan) -> RenderableType:
         ("USD/Mtok", "spare", lambda row: quantity(row[1].usd_per_million_output_tokens, "1")),
     )
     ties = f"; {TIE} cannot be told apart from the best" if any(option.tie for option in plan.options) else ""
-    return section(
+    ranked = section(
         "Ranked", options, aside=f"by {_by(plan)}, best of {exact(plan.candidates)} candidates{ties}"
     )
+    return Group(ranked, *_best_of_each(plan))
+
+
+def _best_of_each(plan: Plan) -> list[RenderableType]:
+    if not plan.best_of_each:
+        return []
+    # The options of one system may fill the ranking; who asked of several wants to see them all.
+    lacking = len(plan.request.systems) - len(plan.best_of_each)
+    shown = {option.system for option in plan.options}
+    if not lacking and shown.issuperset(option.system for option in plan.best_of_each):
+        return []
+    listed = listing(
+        plan.best_of_each,
+        ("system", "word", lambda option: option.system),
+        ("layout", "words", lambda option: pools_words(option.pools)),
+        ("chips", "number", lambda option: exact(option.chips)),
+        ("TTFT", "number", lambda option: quantity(option.ttft_s.value, "s")),
+        ("TPOT", "number", lambda option: quantity(option.tpot_s.value, "s")),
+        ("tokens/s per chip", "number", lambda option: interval(option.output_tokens_per_s_per_chip)),
+        ("USD/Mtok", "spare", lambda option: quantity(option.usd_per_million_output_tokens, "1")),
+    )
+    return [section("Best of each system", listed, aside=f"{lacking} cannot serve it as asked" if lacking else "")]
 
 
 def _seal(edition: str, fingerprint: str) -> Text:

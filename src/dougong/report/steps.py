@@ -24,11 +24,11 @@ class Pooled(Protocol):
 
 MEMORY_WIDTH = 50
 MEMORY_PARTS = (
-    ("weights", "weights", "█", "blue"),
-    ("kv_cache", "KV cache", "▓", "cyan"),
-    ("activations", "activations", "▒", "green"),
-    ("communication", "communication", "░", "yellow"),
-    ("reserve", "reserve", "▪", "magenta"),
+    ("weights_bytes", "weights", "█", "blue"),
+    ("kv_cache_bytes", "KV cache", "▓", "cyan"),
+    ("activations_bytes", "activations", "▒", "green"),
+    ("communication_bytes", "communication", "░", "yellow"),
+    ("reserve_bytes", "reserve", "▪", "magenta"),
 )
 """(attribute, name, glyph, colour), in the order of the bar."""
 
@@ -59,8 +59,8 @@ def _memory_bar(memory: Memory) -> Text:
     for attribute, _, glyph, style in MEMORY_PARTS:
         drawn.append(glyph * _cells(getattr(memory, attribute), memory), style=style)
     drawn.append("." * max(MEMORY_WIDTH - len(drawn), 0), style="dim")
-    drawn.append(f"  {quantity(memory.used, 'byte')} of {quantity(memory.capacity, 'byte')}")
-    return drawn.append(f" ({percent(memory.used / memory.capacity)})" if memory.capacity else "")
+    drawn.append(f"  {quantity(memory.used_bytes, 'byte')} of {quantity(memory.capacity_bytes, 'byte')}")
+    return drawn.append(f" ({percent(memory.used_bytes / memory.capacity_bytes)})" if memory.capacity_bytes else "")
 
 
 def _memory_legend(memory: Memory) -> Text:
@@ -71,7 +71,7 @@ def _memory_legend(memory: Memory) -> Text:
 
 
 def _cells(size: float, memory: Memory) -> int:
-    whole = max(memory.capacity, memory.used)
+    whole = max(memory.capacity_bytes, memory.used_bytes)
     return max(round(size / whole * MEMORY_WIDTH), 1 if size > 0 else 0) if whole else 0
 
 

@@ -28,7 +28,7 @@ def why_section(explanation: Explanation) -> RenderableType:
         gains = listing(
             sorted(explanation.sensitivities, key=lambda item: -item.gain_frac),
             ("10 % more", "words", lambda item: item.knob),
-            ("buys", "number", lambda item: _gain(item.gain_frac)),
+            ("buys", "number", lambda item: _gain(item.gain_frac, explanation.measure)),
             ("", "note", lambda item: item.note),
         )
         parts += [Text(""), gains]
@@ -43,8 +43,13 @@ def why_section(explanation: Explanation) -> RenderableType:
     return section("Why", *parts)
 
 
-def _gain(fraction: float) -> str:
-    said = "nothing" if abs(fraction) < 0.0005 else percent(fraction)
+def _gain(fraction: float, measure: str) -> str:
+    # More throughput is better, less of everything else is.
+    if abs(fraction) < 0.0005:
+        return "nothing"
+    if measure != "tokens/s per chip":
+        return f"{'−' if fraction > 0 else '+'}{percent(abs(fraction))} {measure}"
+    said = percent(fraction)
     return f"+{said}" if said[0].isdigit() and fraction > 0 else said
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 from dougong.errors import InputError
 
@@ -24,6 +25,8 @@ class Workload:
         Concurrent requests, closed loop [request]; None means: as many as is best.
     source
         Where the shape is from: ``flags`` or the trace file's name.
+    totals
+        Tokens of each request of a trace in the end, longest first [token]; empty without a trace.
     """
 
     prompt_tokens: float
@@ -32,6 +35,7 @@ class Workload:
     rate_requests_per_s: float | None = None
     users: float | None = None
     source: str = "flags"
+    totals: tuple[int, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         faults = [
@@ -79,6 +83,11 @@ class Workload:
     def mean_decode_context(self) -> float:
         """Mean cached tokens while decoding [token]."""
         return self.prompt_tokens + self.output_tokens / 2
+
+    def longer_than(self, context_tokens: float) -> float:
+        """Share of a trace's requests that end beyond so many tokens [1]; 0 without a trace."""
+        longer = bisect_left(self.totals, -context_tokens, key=lambda total: -total)
+        return longer / len(self.totals) if self.totals else 0.0
 
     @property
     def full_context(self) -> float:

@@ -131,6 +131,7 @@ def read_trace(path: str | Path) -> Workload:
         prefix_hit_frac=prefix_hits(requests),
         rate_requests_per_s=mean_rate(requests),
         source=path.name,
+        totals=tuple(sorted((one.prompt_tokens + one.output_tokens for one in requests), reverse=True)),
     )
 
 

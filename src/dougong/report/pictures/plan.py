@@ -94,7 +94,7 @@ def _memory(axes: Axes, winner: Option) -> None:
         sizes = [getattr(pool.memory, attribute) / gib for pool in winner.pools]
         axes.barh(names, sizes, left=used, color=colour_of(index), label=label, height=0.55)
         for row, size in enumerate(sizes):
-            if size >= _ROOM_FOR_WORDS * winner.pools[row].memory.capacity / gib:
+            if size >= _ROOM_FOR_WORDS * winner.pools[row].memory.capacity_bytes / gib:
                 axes.text(
                     used[row] + size / 2,
                     row,
@@ -105,7 +105,7 @@ def _memory(axes: Axes, winner: Option) -> None:
                     fontsize=9,
                 )
         used = [before + size for before, size in zip(used, sizes, strict=True)]
-    capacities = [pool.memory.capacity / gib for pool in winner.pools]
+    capacities = [pool.memory.capacity_bytes / gib for pool in winner.pools]
     free = [max(capacity - taken, 0.0) for capacity, taken in zip(capacities, used, strict=True)]
     axes.barh(names, free, left=used, color=PALE, label="free", height=0.55)
     axes.set_title("Memory of the fullest device")
