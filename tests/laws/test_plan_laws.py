@@ -1,5 +1,6 @@
 """Laws of planning: what any answer must keep, whatever the chip, the system and the model."""
 
+import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -76,14 +77,21 @@ def test_every_option_keeps_every_promise(question):
         assert all(refusal.count > 0 and refusal.detail and refusal.remedy for refusal in answer.refusals)
         return
     assert 1 <= len(answer.options) <= request.top
+    loaded = request.workload.rate_requests_per_s is not None or request.workload.users is not None
     for option in (*answer.options, *answer.pareto):
         assert option.chips <= system.num_chips
-        assert option.chips == pytest.approx(sum(pool.chips for pool in option.pools))
+        assert option.chips == math.ceil(sum(pool.chips for pool in option.pools) - 1e-9)
+        assert option.chips_counted == (option.chips if loaded else system.num_chips)
+        rate, chips = option.output_tokens_per_s_per_chip.value, option.chips_counted
+        assert rate * chips == pytest.approx(option.output_tokens_per_s.value)
+        # Little's law over the whole life of a request, whatever the mode.
+        life_s = option.ttft_s.value + (request.workload.output_tokens - 1) * option.tpot_s.value
+        assert option.users == pytest.approx(option.requests_per_s * life_s)
         assert option.tpot_s.low <= option.tpot_s.value <= option.tpot_s.high
         for pool in option.pools:
             cut = pool.layout
             assert cut.tp * cut.cp * cut.attn_dp == cut.ep * cut.expert_tp
-            assert pool.memory.used <= pool.memory.capacity * (1 + 1e-9)
+            assert pool.memory.used_bytes <= pool.memory.capacity_bytes * (1 + 1e-9)
             assert pool.utilisation <= 1 + 1e-9
     for option in answer.options:
         assert option.meets
@@ -92,10 +100,7 @@ def test_every_option_keeps_every_promise(question):
         if request.workload.rate_requests_per_s is not None:
             assert option.requests_per_s >= request.workload.rate_requests_per_s * (1 - 1e-9)
         if request.workload.users is not None:
-            assert option.users <= request.workload.users * (1 + 1e-9) + 1
-            if option.mode == "colocated":
-                residence = option.ttft_s.value + (request.workload.output_tokens - 1) * option.tpot_s.value
-                assert option.requests_per_s * residence == pytest.approx(request.workload.users)
+            assert option.users == pytest.approx(request.workload.users)
 
 
 @given(questions())

@@ -11,10 +11,12 @@ import click
 from dougong.cli.completion import complete_models, complete_systems, open_catalog
 from dougong.cli.lazy import Option, SectionedCommand
 from dougong.cli.output import check_picture, counted, print_json, progress, told_in, write_picture
-from dougong.cli.question import check_vocabulary, question_options, read_limit, read_workload
+from dougong.cli.question import check_vocabulary, question_options, read_limit, read_workload, within
 from dougong.cli.words import Faults, names
+from dougong.errors import DougongError
 
 if TYPE_CHECKING:
+    from dougong.catalog.store import Catalog
     from dougong.plan import Fit
 
 _FLAGS = (
@@ -74,8 +76,9 @@ def fit(models: tuple[str, ...], systems: tuple[str, ...], **words: Any) -> int:
     precision, engine = words["precision"], words["engine"]
 
     def row_of(model: str) -> Fit:
+        asked = within(workload, words, _context(catalog, model))
         return fit_matrix(
-            [model], columns, catalog, workload=workload, limit=limit, precision=precision, engine=engine
+            [model], columns, catalog, workload=asked, limit=limit, precision=precision, engine=engine
         )
 
     with progress(rows, "models") as bar:
@@ -95,6 +98,13 @@ def fit(models: tuple[str, ...], systems: tuple[str, ...], **words: Any) -> int:
         show(draw_fit(matrix))
     told_in(matrix.elapsed_s, counted(len(matrix.cells), "pair"))
     return 0 if any(cell.verdict == "fits" for cell in matrix.cells.values()) else 1
+
+
+def _context(catalog: Catalog, model: str) -> int:
+    try:
+        return catalog.model(model).max_context_tokens
+    except DougongError:  # its row says why
+        return 0
 
 
 def _join(rows: Sequence[Fit]) -> Fit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -32,6 +33,8 @@ Words = Mapping[str, Any]
 PROMPT, OUTPUT = "4096", "1024"
 """Tokens of a request where nothing is said [token]; the answer repeats what was assumed."""
 
+ASSUMED = "lengths assumed where none are given"
+
 MOST = 1e6
 """No price of a chip-hour or kilowatt-hour, no grid and no chip comes near it [USD, g, W]."""
 
@@ -55,6 +58,12 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (SEARCH, "--mode", "WORD", "auto, colocated or disaggregated."),
     (SEARCH, "--precision", "WORD", "auto, native, bf16, fp8, int8, w8a16, w4a16, w4a8, mxfp4 or nvfp4."),
     (SEARCH, "--kv-dtype", "DTYPE", "Stored dtype of the KV cache [the model's own]."),
+    (
+        SEARCH,
+        "--max-context",
+        "TOKENS",
+        "Context that the engine extends the model to, as with YaRN [the model's own].",
+    ),
     (SEARCH, "--engine", "CLASS", "Engine class of the calibration, as vendor-tuned or early-port."),
     (SEARCH, "--chips", "N", "Use at most so many chips."),
     (SEARCH, "--draft-tokens", "K", "Draft tokens per step (speculation)."),
@@ -142,16 +151,18 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
 
     faults = Faults()
     catalog = open_catalog(words["catalog"])
+    record = None
     if model.strip():
-        faults.keep("MODEL", lambda: catalog.model(model))
+        record = faults.keep("MODEL", lambda: catalog.model(model))
     else:
         faults.add("MODEL", "no model is named")
     for system in names(systems):
         faults.keep("--on", lambda name=system: catalog.system(name))
+    max_context = faults.count("--max-context", words["max_context"])
     request = PlanRequest(
         model=model,
         systems=names(systems),
-        workload=read_workload(words, faults),
+        workload=within(read_workload(words, faults), words, max_context or (record.max_context_tokens if record else 0)),
         limit=read_limit(words, faults),
         objective=words["objective"],
         mode=words["mode"],
@@ -171,6 +182,7 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
         ),
         pue=_or(faults.quantity("--pue", words["pue"], "1"), 1.0),
         region=words["region"],
+        max_context_tokens=max_context,
         edition=catalog.edition(),
     )
     check_vocabulary(words, faults)
@@ -185,13 +197,12 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
 def check_vocabulary(words: Words, faults: Faults) -> None:
     """Check the words that name a precision, a dtype or an engine class."""
     from dougong.calibration.engines import engine_class
-    from dougong.catalog.models import DTYPE_BITS
-    from dougong.cost.precision import PRECISIONS
+    from dougong.cost.precision import KV_DTYPES, PRECISIONS
 
     faults.keep("--engine", lambda: engine_class(words["engine"]))
     faults.choice("--precision", words["precision"], PRECISIONS)
     if words.get("kv_dtype") is not None:
-        faults.choice("--kv-dtype", words["kv_dtype"], tuple(DTYPE_BITS))
+        faults.choice("--kv-dtype", words["kv_dtype"], KV_DTYPES)
 
 
 def check_region(region: str, catalog: Catalog, faults: Faults) -> None:
@@ -211,7 +222,7 @@ def read_workload(words: Words, faults: Faults) -> Workload:
     given: dict[str, Any] = {
         "prompt_tokens": _or(prompt, float(PROMPT)),
         "output_tokens": _or(output, float(OUTPUT)),
-        "source": "flags" if words["prompt"] and words["output"] else "lengths assumed where none are given",
+        "source": "flags" if words["prompt"] and words["output"] else ASSUMED,
     }
     if words["trace"] is not None:
         if words["prompt"] or words["output"]:
@@ -237,6 +248,17 @@ def read_workload(words: Words, faults: Faults) -> Workload:
         if words.get("rate") is None:
             given["rate_requests_per_s"] = None  # the trace's own rate gives way to what is said
     return faults.keep("", lambda: Workload(**given)) or Workload(prompt_tokens=1.0, output_tokens=1.0)
+
+
+def within(workload: Workload, words: Words, context_tokens: int) -> Workload:
+    """Cut lengths that nobody gave to a model's context (0: not known); what was said is left as it is."""
+    most = float(context_tokens)
+    said_any = any(words[name] is not None for name in ("prompt", "output", "trace"))
+    if said_any or not 2 <= most < workload.full_context:
+        return workload
+    output = most // 5
+    said = f"{ASSUMED}, cut to the model's context"
+    return replace(workload, prompt_tokens=most - output, output_tokens=output, source=said)
 
 
 def read_limit(words: Words, faults: Faults) -> Limit:

@@ -8,6 +8,7 @@ cache per sequence = entries kept x bytes per entry + states. One pipeline stage
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +66,9 @@ def weights_per_device(model: Model, ranks: Ranks, pp: Number, *, mtp: bool = Fa
     ends = ends + (0.0 if model.tied_embeddings else model.head.parameters * DTYPE_BITS[model.head.dtype] / 8)
     # With several stages embedding and head sit on different devices; the larger is what counts.
     ends = np.where(np.asarray(pp) > 1, np.maximum(ends / 2, 0.0), ends) / ways
-    drafts = (
-        sum((layer.count * layer_weights(layer, ranks) for layer in model.mtp_layers), 0.0) if mtp else 0.0
-    )
+    drafts: Number = 0.0
+    for layer in model.mtp_layers if mtp else ():
+        drafts = drafts + layer.count * layer_weights(layer, ranks)
     return stack * fullest + ends + drafts
 
 
@@ -86,12 +87,10 @@ def cache_per_sequence(model: Model, context: Number, ranks: Ranks, dtypes: Dtyp
 def kv_bytes_per_token(model: Model, kv_dtype: str | None = None) -> float:
     """Bytes one more token adds to the cache, all layers, one copy, windows not yet full [byte/token]."""
     kv = kv_dtype or model.default_kv_dtype
-    return float(
-        sum(
-            layer.count * entry_bytes(layer.core, kv, 1.0) / layer.core.compress
-            for layer in model.layers
-            if layer.core.kind not in ("linear", "none") and not layer.core.shares_cache
-        )
+    return math.fsum(
+        layer.count * entry_bytes(layer.core, kv, 1.0) / layer.core.compress
+        for layer in model.layers
+        if layer.core.kind not in ("linear", "none") and not layer.core.shares_cache
     )
 
 

@@ -33,6 +33,8 @@ RECIPES: Mapping[str, Recipe] = {
     "nvfp4": Recipe("nvfp4", "nvfp4", "nvfp4", "NVFP4 weights and activations"),
 }
 PRECISIONS = ("auto", "native", *RECIPES)
+KV_DTYPES = ("bf16", "fp16", "fp8_e4m3", "int8", "int4", "nvfp4", "q8_0")
+"""What engines store a cache in; weights are kept in more."""
 _QUANTISED_GROUPS = (
     "attention",
     "dense_ffn",
@@ -200,7 +202,5 @@ def _convert_layer(layer: Layer, recipe: Recipe) -> Layer:
 
 def check_kv(kv_dtype: str | None) -> None:
     """Refuse a cache dtype that no engine stores."""
-    if kv_dtype is not None and DTYPE_BITS.get(kv_dtype, 0) > 16:
-        raise InputError(
-            f"a KV cache in {kv_dtype} is not a thing engines offer", hint="bf16, fp8_e4m3 or int8"
-        )
+    if kv_dtype in DTYPE_BITS and kv_dtype not in KV_DTYPES:
+        raise InputError(f"a KV cache in {kv_dtype} is not a thing engines offer", hint=", ".join(KV_DTYPES))

@@ -10,6 +10,7 @@ distinct rows of each part and gathers. The exchange of experts may hide behind 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -254,4 +255,4 @@ def tokens_per_step(draft_tokens: int, acceptance: float) -> float:
     ----------
     Leviathan et al., Fast Inference from Transformers via Speculative Decoding, arXiv 2211.17192, equation 1.
     """
-    return float(sum(acceptance**i for i in range(draft_tokens + 1)))
+    return math.fsum(acceptance**i for i in range(draft_tokens + 1))

@@ -25,7 +25,7 @@ from dougong.errors import CatalogError, InputError, UnknownFigure, UnsupportedM
 from dougong.plan.layouts import RULES, Setting, Table, enumerate_layouts
 from dougong.plan.records import Records
 from dougong.plan.serving import colocated
-from dougong.plan.space import memory_of
+from dougong.plan.space import BATCHES, memory_of
 from dougong.plan.types import Fit, FitCell
 from dougong.workload import Limit, Workload
 
@@ -78,6 +78,12 @@ def fit_matrix(
         except (UnsupportedModel, CatalogError) as error:
             cells |= {
                 (model_id, name): _cell(model_id, name, "unsupported", detail=error.message) for name in read
+            }
+            continue
+        if workload.full_context > model.max_context_tokens > 0:
+            detail = f"a request is longer than the model's context of {model.max_context_tokens:,} tokens"
+            cells |= {
+                (model_id, name): _cell(model_id, name, "does-not-fit", detail=detail) for name in read
             }
             continue
         cells |= _row(model_id, model, read, workload, limit, precision, engine)
@@ -199,10 +205,14 @@ def _priced(
 
 
 def _rates(pricer: Pricer, table: Table, most: Array, workload: Workload, limit: Limit) -> Array:
-    # Output tokens/s per chip of each (layout, batch); -1 where the batch does not fit or a limit is missed.
-    batch = COARSE[None, :]
+    # Output tokens/s per chip of each (layout, batch); -1 where a limit is missed.
+    # What no longer fits is replaced by the largest batch that does, as a plan would try it.
+    largest = BATCHES[np.searchsorted(BATCHES, most[:, 0], "right") - 1][:, None]
+    batch = np.minimum(COARSE[None, :], largest)
     served = colocated(pricer, table.ranks(), table.pp[:, None].astype(float), workload, batch, 0.7)
-    ok = (batch <= most) & (np.asarray(served.tpot_s) <= (limit.tpot_s or np.inf))
+    ok = np.asarray(served.tpot_s) <= (limit.tpot_s or np.inf)
     ok &= np.asarray(served.ttft_s) <= (limit.ttft_s or np.inf)
-    chips = table.devices[:, None] / pricer.machine.devices_per_chip
-    return np.where(ok, served.requests_per_s * workload.output_tokens / chips, -1.0)
+    # Over every chip at hand, as a plan counts without a load: what whole replicas leave idle is a loss.
+    whole = np.floor(pricer.machine.num_devices / table.devices[:, None])
+    chips = pricer.machine.num_devices / pricer.machine.devices_per_chip
+    return np.where(ok, whole * served.requests_per_s * workload.output_tokens / chips, -1.0)

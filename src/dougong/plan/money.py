@@ -58,8 +58,7 @@ def rates_of(system: System, request: PlanRequest, catalog: Records) -> Rates:
                 (price for price in prices if price.kind == kind and isinstance(price.value, Figure)), None
             )
             if found and isinstance(found.value, Figure):
-                said = f"{units.show(float(found.value), 'USD/s')} per chip ({printed(found.value)})"
-                money = use(found.value, f"price: {kind.replace('-', ' ')}, {said}")
+                money = use(found.value, f"price: {kind.replace('-', ' ')}, {per_chip(found.value)}")
                 break
         else:
             notes.append(f"no price per chip-hour on record for {system.chip.name}; give --usd-per-chip-hour")
@@ -91,10 +90,10 @@ def rates_of(system: System, request: PlanRequest, catalog: Records) -> Rates:
     )
 
 
-def printed(figure: Figure) -> str:
-    """What the document prints, for a reader of English."""
-    said = figure.printed if figure.printed.isascii() else f"printed “{figure.printed}”"
-    return f"{said}, read as {figure.read_as}" if figure.read_as else said
+def per_chip(price: Figure) -> str:
+    """A price in our unit, and what is printed where that is something else."""
+    said = f"{units.show(float(price), 'USD/s')} per chip"
+    return f"{said}, our reading of “{price.printed}” ({price.why})" if price.read_as else said
 
 
 def _power(system: System, prices: tuple[Price, ...], use: _Use, notes: list[str]) -> float | None:

@@ -16,7 +16,7 @@ from dougong.plan.breakdown import breakdown
 from dougong.plan.money import Rates
 from dougong.plan.rank import Chips, chips_counted, chips_in_use
 from dougong.plan.search import Deployments, Transfer
-from dougong.plan.serving import decode_tokens, prefill_tokens
+from dougong.plan.serving import chunk_tokens, decode_tokens, prefill_tokens
 from dougong.plan.space import Space, memory_record
 from dougong.plan.types import Interval, Option, PlanRequest, Pool
 from dougong.workload import Workload
@@ -144,12 +144,14 @@ def _with_steps(scene: Scene, pool: Pool, workload: Workload) -> Pool:
             pool, steps=(breakdown(pricer, "prefill", ranks, layout.pp, tokens, decode=False, prefill=True),)
         )
     batch = pool.sequences_per_replica / (layout.attn_dp * layout.pp)
+    prompt = prefill_tokens(workload, float(chunk_tokens(pricer, workload, batch, scene.acceptance)))
+    if workload.output_tokens <= 1:
+        return replace(
+            pool, steps=(breakdown(pricer, "prefill", ranks, layout.pp, prompt, decode=False, prefill=True),)
+        )
     decode = decode_tokens(workload, batch, pricer.draft_tokens)
     steps = [breakdown(pricer, "decode", ranks, layout.pp, decode, decode=True, prefill=False)]
     if pool.phase == "both":
-        prompt = prefill_tokens(
-            workload, min(workload.computed_prompt_tokens, pricer.engine.prefill_step_tokens)
-        )
         mixed = Tokens(
             decode_sequences=decode.decode_sequences,
             queries=decode.queries,

@@ -167,24 +167,36 @@ def mixed_shares(
     return share, 1.0 - np.maximum(1.0 - each, 0.0) * quiet, each
 
 
+def chunk_tokens(pricer: Pricer, workload: Shape, batch: Number, acceptance: float) -> Number:
+    """Prompt tokens of a step that has some, per attention group [token].
+
+    Prompts that arrive within one step share it, up to the engine's token budget.
+    """
+    steps_per_request = np.maximum(
+        workload.output_tokens / tokens_per_step(pricer.draft_tokens, acceptance), 1.0
+    )
+    arriving = np.maximum(batch / steps_per_request, 1.0)
+    return np.minimum(workload.computed_prompt_tokens * arriving, pricer.engine.prefill_step_tokens)
+
+
 def colocated(
     pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float
 ) -> Served:
     """Prefill chunks and decode share every replica."""
     m = tokens_per_step(pricer.draft_tokens, acceptance)
     computed = workload.computed_prompt_tokens
+    # One output token is the prompt's own: nothing decodes.
+    decodes = np.asarray(workload.output_tokens) > 1.0
     decode = decode_tokens(workload, batch, pricer.draft_tokens)
     steps_per_request = np.maximum(workload.output_tokens / m, 1.0)
-    # Prompts that arrive within one step share it, up to the engine's token budget.
-    arriving = np.maximum(batch / steps_per_request, 1.0)
-    chunk = np.minimum(computed * arriving, pricer.engine.prefill_step_tokens)
+    chunk = chunk_tokens(pricer, workload, batch, acceptance)
     chunks = computed / chunk
     share, anywhere, each = mixed_shares(
         batch, chunks, steps_per_request, ranks.attn_dp, pricer.engine.lockstep_frac
     )
     prompt = prefill_tokens(workload, chunk)
     mixed = Tokens(
-        decode_sequences=decode.decode_sequences,
+        decode_sequences=batch * choose(decodes, 1.0, 0.0),
         queries=decode.queries,
         context=decode.context,
         prefill_tokens=prompt.prefill_tokens,
@@ -193,14 +205,13 @@ def colocated(
         prefill_share=np.minimum(each / np.maximum(anywhere, 1e-12), 1.0),
     )
     plain = pricer.step(ranks, pp, decode, decode=True, prefill=False)
-    both = pricer.step(ranks, pp, mixed, decode=True, prefill=True)
+    both = pricer.step(ranks, pp, mixed, decode=bool(decodes.any()), prefill=True)
     tpot: Number = steps_per_request * (plain.total + share * (both.total - plain.total))
     tpot = tpot / workload.output_tokens
-    # One output token is the prompt's own: nothing decodes.
-    tpot = choose(np.asarray(workload.output_tokens) <= 1.0, 0.0, tpot)
+    tpot = choose(decodes, tpot, 0.0)
     own = np.maximum(chunks, 1.0) * both.total
     waiting = _queue(np.minimum(each, 1.0)) * (1.0 - 1.0 / np.maximum(batch, 1.0))
-    ttft = pricer.engine.request_s + 0.5 * plain.total + own * (1.0 + waiting)
+    ttft = pricer.engine.request_s + choose(decodes, 0.5 * plain.total, 0.0) + own * (1.0 + waiting)
     # Prompts are computed one after the other: what a group cannot decode meanwhile waits for its first token.
     ttft = np.maximum(ttft, batch * chunks * both.total - (workload.output_tokens - 1.0) * tpot)
     users = batch * ranks.attn_dp * pp
@@ -209,7 +220,7 @@ def colocated(
         tpot_s=tpot,
         requests_per_s=users / (ttft + (workload.output_tokens - 1.0) * tpot),
         users=users,
-        step_s=plain.total,
+        step_s=choose(decodes, plain.total, both.total),
         prompt_s=chunks * both.total,
         decode_step=plain,
         prefill_step=both,
