@@ -48,13 +48,14 @@ def test_plan_json_has_its_keys(run: Run, model: str) -> None:
     answer = run("plan", model, *ON, *QUESTION, "--json").json
     assert list(answer) == [
         "schema", "kind", "request", "options", "pareto", "refusals", "explanation", "candidates", "model_name",
-        "precision_note", "notes", "figures", "worst_grade", "edition", "fingerprint",
+        "precision_note", "notes", "figures", "worst_grade", "edition", "fingerprint", "best_of_each",
     ]  # fmt: skip
-    assert answer["schema"] == 1
+    assert answer["schema"] == 2
     option = answer["options"][0]
     assert list(option) == [
-        "system", "mode", "pools", "chips", "users", "ttft_s", "tpot_s", "output_tokens_per_s_per_chip",
-        "output_tokens_per_s", "requests_per_s", "kv_transfer_s", "usd_per_million_output_tokens",
+        "system", "mode", "pools", "chips", "chips_counted", "users", "ttft_s", "tpot_s",
+        "output_tokens_per_s_per_chip", "output_tokens_per_s", "requests_per_s", "kv_transfer_s",
+        "usd_per_million_output_tokens", "electricity_usd_per_million_output_tokens",
         "watts_per_chip", "joules_per_output_token", "grams_co2e_per_million_output_tokens", "meets", "tie",
     ]  # fmt: skip
     assert set(option["pools"][0]["layout"]) >= {
@@ -85,6 +86,7 @@ def test_flags_reach_the_request(run: Run, model: str) -> None:
     assert request == {
         "model": model, "systems": ["hgx-h100"], "objective": "cost", "mode": "colocated", "precision": "fp8",
         "kv_dtype": "fp8_e4m3", "engine": "vendor-tuned", "chips": 4, "draft_tokens": 0, "acceptance": None,
+        "max_context_tokens": None,
         "imbalance": 1.1, "top": 2, "usd_per_chip_hour": pytest.approx(2.0), "usd_per_kwh": pytest.approx(0.1),
         "grid_g_per_kwh": pytest.approx(300), "watts_per_chip": 1200.0, "pue": 1.3, "region": "world",
         "edition": request["edition"],

@@ -14,9 +14,9 @@ from dougong.cli.entry import COMMANDS, dougong
 
 QUESTION = [
     "--on", "--prompt", "--output", "--trace", "--prefix-hit", "--rate", "--users", "--ttft", "--tpot", "--objective",
-    "--mode", "--precision", "--kv-dtype", "--engine", "--chips", "--draft-tokens", "--acceptance", "--imbalance",
-    "--top", "--usd-per-chip-hour", "--usd-per-kwh", "--grid", "--watts-per-chip", "--pue", "--region", "--catalog",
-    "--plot", "--json",
+    "--mode", "--precision", "--kv-dtype", "--max-context", "--engine", "--chips", "--draft-tokens", "--acceptance",
+    "--imbalance", "--top", "--usd-per-chip-hour", "--usd-per-kwh", "--grid", "--watts-per-chip", "--pue", "--region",
+    "--catalog", "--plot", "--json",
 ]  # fmt: skip
 FROZEN = {
     "dougong": ["--version"],

@@ -101,12 +101,12 @@ PREFILL_STEP = StepReport(
 
 def memory(weights: float, kv_cache: float) -> Memory:
     return Memory(
-        weights=weights,
-        kv_cache=kv_cache,
-        activations=2.1e9,
-        communication=0.8e9,
-        reserve=3.0e9,
-        capacity=64 * 2.0**30,
+        weights_bytes=weights,
+        kv_cache_bytes=kv_cache,
+        activations_bytes=2.1e9,
+        communication_bytes=0.8e9,
+        reserve_bytes=3.0e9,
+        capacity_bytes=64 * 2.0**30,
     )
 
 
@@ -142,6 +142,7 @@ def option(
         mode="disaggregated",
         pools=(prefill, decode),
         chips=256,
+        chips_counted=256,
         users=30720,
         ttft_s=spread(0.87, 0.3),
         tpot_s=spread(tpot_s, 0.12),
@@ -150,6 +151,7 @@ def option(
         requests_per_s=tokens_per_s_per_chip,
         kv_transfer_s=0.0121,
         usd_per_million_output_tokens=0.2134,
+        electricity_usd_per_million_output_tokens=0.0208,
         watts_per_chip=1456.0,
         joules_per_output_token=0.7491,
         grams_co2e_per_million_output_tokens=93.6,
@@ -176,6 +178,7 @@ def colocated(tokens_per_s_per_chip: float) -> Option:
         mode="colocated",
         pools=(pool,),
         chips=384,
+        chips_counted=384,
         users=9216,
         ttft_s=spread(1.4, 0.3),
         tpot_s=spread(0.0488, 0.12),
@@ -184,6 +187,7 @@ def colocated(tokens_per_s_per_chip: float) -> Option:
         requests_per_s=3.1,
         kv_transfer_s=0.0,
         usd_per_million_output_tokens=None,
+        electricity_usd_per_million_output_tokens=None,
         watts_per_chip=None,
         joules_per_output_token=None,
         grams_co2e_per_million_output_tokens=None,
@@ -244,6 +248,7 @@ PLAN = Plan(
     refusals=REFUSALS,
     explanation=Explanation(
         binding="the TPOT limit of 50 ms",
+        measure="tokens/s per chip",
         sensitivities=(
             Sensitivity(knob="memory bandwidth", gain_frac=0.031),
             Sensitivity(knob="scale-up bandwidth", gain_frac=0.042, note="dispatch and combine"),

@@ -83,7 +83,7 @@ def test_the_steps_shown_are_those_of_the_prediction(name):
         assert steps["prefill"] == pytest.approx(given.prefill_step_s, rel=1e-9)
     assert ("mixed" in steps) == (name in ("colocated", "pipeline", "drafting", "saturated"))
     for pool in found.pools:
-        assert pool.memory.used > 0
+        assert pool.memory.used_bytes > 0
         assert all(
             sum(spent for spent, _ in step.groups.values()) == pytest.approx(step.seconds, rel=2e-3)
             for step in pool.steps

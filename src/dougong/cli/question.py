@@ -162,7 +162,9 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
     request = PlanRequest(
         model=model,
         systems=names(systems),
-        workload=within(read_workload(words, faults), words, max_context or (record.max_context_tokens if record else 0)),
+        workload=within(
+            read_workload(words, faults), words, max_context or (record.max_context_tokens if record else 0)
+        ),
         limit=read_limit(words, faults),
         objective=words["objective"],
         mode=words["mode"],

@@ -46,7 +46,7 @@ def explain(
     winner = options[0]
     gains = _sensitivities(scene, kinds, request, winner)
     return Explanation(
-        binding=_binding(winner, request, gains),
+        binding=binding(winner, request, gains),
         measure=measure_name(request),
         sensitivities=gains,
         families=_families(scene, kinds, request, winner),
@@ -54,8 +54,8 @@ def explain(
     )
 
 
-def _binding(winner: Option, request: PlanRequest, gains: Sequence[Sensitivity]) -> str:
-    # What the sensitivities show; where a tenth more of nothing helps, the step that is next.
+def binding(winner: Option, request: PlanRequest, gains: Sequence[Sensitivity]) -> str:
+    """What stops the winner from being better: what the gains show, or the step that is next where none does."""
     best = max(gains, key=lambda gain: gain.gain_frac, default=None)
     if best is not None and best.gain_frac > FELT:
         return f"{best.knob}: 10 % more of it buys most{_used(best.knob, winner, request)}"

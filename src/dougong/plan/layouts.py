@@ -212,4 +212,15 @@ RULES = (
         "give the link's bandwidth, with its source, in a catalog file of your own",
     ),
 )
-REASONS = (*(rule.name for rule in RULES), "memory", "ttft-limit", "tpot-limit", "load", "devices", "pool-link", "one-token", "context", "price")
+REASONS = (
+    *(rule.name for rule in RULES),
+    "memory",
+    "ttft-limit",
+    "tpot-limit",
+    "load",
+    "devices",
+    "pool-link",
+    "one-token",
+    "context",
+    "price",
+)

@@ -101,7 +101,9 @@ def check(request: PlanRequest) -> None:
     if request.pue < 1 or request.pue > 10:
         faults.append(f"PUE is total over chip power, from 1 to 10, not {request.pue}")
     if request.objective == "cost" and request.usd_per_chip_hour == 0 and not request.usd_per_kwh:
-        faults.append("at a price of 0 every deployment costs the same: the objective 'cost' has nothing to order")
+        faults.append(
+            "at a price of 0 every deployment costs the same: the objective 'cost' has nothing to order"
+        )
     for name in ("usd_per_chip_hour", "usd_per_kwh", "grid_g_per_kwh", "watts_per_chip"):
         value = getattr(request, name)
         if value is not None and not (np.isfinite(value) and value >= 0):

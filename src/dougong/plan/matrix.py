@@ -82,9 +82,7 @@ def fit_matrix(
             continue
         if workload.full_context > model.max_context_tokens > 0:
             detail = f"a request is longer than the model's context of {model.max_context_tokens:,} tokens"
-            cells |= {
-                (model_id, name): _cell(model_id, name, "does-not-fit", detail=detail) for name in read
-            }
+            cells |= {(model_id, name): _cell(model_id, name, "does-not-fit", detail=detail) for name in read}
             continue
         cells |= _row(model_id, model, read, workload, limit, precision, engine)
     return Fit(

@@ -71,7 +71,9 @@ def rates_of(system: System, request: PlanRequest, catalog: Records) -> Rates:
         # What one pays to own or rent in the catalog holds its electricity; a price given by hand need not.
         if request.usd_per_chip_hour is not None:
             money = request.usd_per_chip_hour / 3600 + watts * tariff
-            notes.append(f"electricity at {request.usd_per_kwh:g} USD/kWh is added to the price per chip-hour")
+            notes.append(
+                f"electricity at {request.usd_per_kwh:g} USD/kWh is added to the price per chip-hour"
+            )
         elif money is not None:
             notes.append("the catalog's price holds its electricity; what that costs alone is told beside it")
     grams = None if request.grid_g_per_kwh is None else request.grid_g_per_kwh / KWH_J

@@ -29,7 +29,9 @@ def context_refusals(model: Model, request: PlanRequest) -> list[Refusal]:
     asked, most = request.workload.full_context, context_of(model, request)
     if asked <= most or not most:
         return []
-    detail = f"a request has {asked:,.0f} tokens in the end, and the context of {model.name} is {most:,} tokens"
+    detail = (
+        f"a request has {asked:,.0f} tokens in the end, and the context of {model.name} is {most:,} tokens"
+    )
     remedy = "a shorter request, or --max-context N where the engine extends positions (as YaRN does)"
     return [Refusal(reason="context", count=1, example="", detail=detail, remedy=remedy)]
 

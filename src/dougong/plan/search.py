@@ -68,7 +68,8 @@ class Transfer:
 
     def over(self, devices: Array) -> Array:
         """Seconds within deployments of so many devices [s]."""
-        return self.seconds[np.minimum(np.searchsorted(self.sizes, devices), len(self.sizes) - 1)]
+        domain: Array = self.sizes.searchsorted(devices)
+        return self.seconds[domain.clip(max=len(self.sizes) - 1)]
 
     @property
     def least(self) -> float:

@@ -209,16 +209,12 @@ def _pace(request: PlanRequest, option: Option) -> str:
 
 
 def _cost(option: Option) -> str:
+    power, per = option.electricity_usd_per_million_output_tokens, " per million output tokens"
     if option.usd_per_million_output_tokens is None:
         unknown = "unknown: no price of this chip in the catalog; give --usd-per-chip-hour"
-        return f"{unknown}{_electricity(option, '; electricity alone')}"
-    total = f"{money(option.usd_per_million_output_tokens)} per million output tokens"
-    return f"{total}{_electricity(option, ', electricity in it')}"
-
-
-def _electricity(option: Option, words: str) -> str:
-    alone = option.electricity_usd_per_million_output_tokens
-    return "" if alone is None else f"{words} {money(alone)} per million output tokens"
+        return f"{unknown}; electricity alone {money(power)}{per}" if power is not None else unknown
+    held = f", {money(power)} of it for electricity" if power is not None else ""
+    return f"{money(option.usd_per_million_output_tokens)}{per}{held}"
 
 
 def _energy(option: Option) -> str:
@@ -305,7 +301,9 @@ def _best_of_each(plan: Plan) -> list[RenderableType]:
         ("tokens/s per chip", "number", lambda option: interval(option.output_tokens_per_s_per_chip)),
         ("USD/Mtok", "spare", lambda option: quantity(option.usd_per_million_output_tokens, "1")),
     )
-    return [section("Best of each system", listed, aside=f"{lacking} cannot serve it as asked" if lacking else "")]
+    return [
+        section("Best of each system", listed, aside=f"{lacking} cannot serve it as asked" if lacking else "")
+    ]
 
 
 def _seal(edition: str, fingerprint: str) -> Text:

@@ -60,7 +60,9 @@ def _memory_bar(memory: Memory) -> Text:
         drawn.append(glyph * _cells(getattr(memory, attribute), memory), style=style)
     drawn.append("." * max(MEMORY_WIDTH - len(drawn), 0), style="dim")
     drawn.append(f"  {quantity(memory.used_bytes, 'byte')} of {quantity(memory.capacity_bytes, 'byte')}")
-    return drawn.append(f" ({percent(memory.used_bytes / memory.capacity_bytes)})" if memory.capacity_bytes else "")
+    return drawn.append(
+        f" ({percent(memory.used_bytes / memory.capacity_bytes)})" if memory.capacity_bytes else ""
+    )
 
 
 def _memory_legend(memory: Memory) -> Text:
