@@ -207,12 +207,21 @@ class Rule:
     says: str
 
 
-def summation(length: int, l1: Floats, l2: Floats, value: Floats) -> Bound:
+def summation(
+    length: int,
+    l1: Floats,
+    l2: Floats,
+    value: Floats,
+    *,
+    floor: Floats | float = 0.0,
+    floor_rms: Floats | None = None,
+) -> Bound:
     """Bound of a sum of ``length`` terms, from the norms of the terms of each element."""
     return Bound(
         accumulate_rms=np.sqrt(length) * np.hypot(l2, value),
         accumulate_worst=length * l1,
         product_rms=l2,
         product_worst=l1,
-        floor=np.zeros(()),
+        floor=np.asarray(floor, np.float64),
+        floor_rms=floor_rms,
     )

@@ -1,4 +1,4 @@
-"""Inputs of cases: random numbers in any dtype, and the special ones."""
+"""Inputs of cases: random numbers in any dtype, the special ones, and views with awkward strides."""
 
 from __future__ import annotations
 
@@ -15,3 +15,53 @@ __all__ = ["dtype_of", "normal"]
 def normal(generator: np.random.Generator, shape: Sequence[int], dtype: str, *, scale: float = 1.0) -> Array:
     """Normal numbers, rounded once to ``dtype``."""
     return (generator.standard_normal(shape, np.float32) * np.float32(scale)).astype(dtype_of(dtype))
+
+
+def positive(
+    generator: np.random.Generator, shape: Sequence[int], dtype: str, *, scale: float = 1.0
+) -> Array:
+    """Uniform numbers in (0, ``scale``], rounded once to ``dtype``: sums of them have no cancellation."""
+    return ((1.0 - generator.random(shape, np.float32)) * np.float32(scale)).astype(dtype_of(dtype))
+
+
+def integers(generator: np.random.Generator, shape: Sequence[int], dtype: str, *, most: int) -> Array:
+    """Whole numbers from ``-most`` to ``most``: their sums are exact in any order, up to the width of the sum."""
+    return generator.integers(-most, most, shape, np.int8, endpoint=True).astype(dtype_of(dtype))
+
+
+def filled(shape: Sequence[int], dtype: str, value: float = 1.0) -> Array:
+    """One number everywhere."""
+    return np.full(tuple(shape), value, np.float64).astype(dtype_of(dtype))
+
+
+def cast(values: object, dtype: str) -> Array:
+    """Return given numbers, rounded once from float32 to ``dtype``."""
+    return np.asarray(values, np.float32).astype(dtype_of(dtype))
+
+
+LAYOUTS = ("transposed", "column-slice", "row-slice", "offset", "every-other", "expanded")
+"""Ways in which a matrix may lie in memory; see :func:`laid_out`."""
+
+
+def laid_out(array: Array, layout: str) -> Array:
+    """Return a matrix of the same values as ``array`` as a view with the strides of ``layout``.
+
+    ``expanded`` repeats the first row with stride 0, so its values are those of that row.
+    """
+    *batch, rows, columns = array.shape
+    if layout == "transposed":
+        return np.ascontiguousarray(array.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if layout == "expanded":
+        return np.broadcast_to(array[..., :1, :], array.shape)
+    # What lies around the view is NaN or a large number: whoever reads past it is seen.
+    around = np.nan if array.dtype.kind in "fV" else 77
+    extents, place = {
+        "column-slice": ((rows, columns + 13), (slice(None), slice(5, 5 + columns))),
+        "row-slice": ((rows + 3, columns), (slice(2, 2 + rows), slice(None))),
+        "offset": ((rows + 1, columns + 3), (slice(1, None), slice(3, None))),
+        "every-other": ((rows, 2 * columns), (slice(None), slice(None, None, 2))),
+    }[layout]
+    base = np.full((*batch, *extents), around, np.float32).astype(array.dtype)
+    view = base[(..., *place)]
+    view[...] = array
+    return view

@@ -10,11 +10,15 @@ from types import MappingProxyType
 from dougong.backends.port import Array, Call
 from dougong.backends.reference import (
     gemm,
+    quantised_gemm,
 )
 
 Formula = Callable[[Call], dict[str, Array]]
 
-_FAMILIES = (gemm,)
+_FAMILIES = (
+    gemm,
+    quantised_gemm,
+)
 
 FORMULAS: Mapping[str, Formula] = MappingProxyType(
     {name: formula for family in _FAMILIES for name, formula in family.FORMULAS.items()}

@@ -9,12 +9,16 @@ import torch
 from dougong.backends.port import Answer, Call, Unsupported
 from dougong.backends.torch import (
     gemm,
+    quantised_gemm,
 )
 from dougong.backends.torch.arrays import to_array, to_tensor
 
 Run = Callable[[Call, Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
 
-_FAMILIES = (gemm,)
+_FAMILIES = (
+    gemm,
+    quantised_gemm,
+)
 
 OPERATORS: Mapping[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}
 

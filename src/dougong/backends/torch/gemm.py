@@ -14,4 +14,9 @@ def linear(call: Call, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Te
     return {"y": torch.nn.functional.linear(inputs["x"], inputs["weight"], inputs.get("bias"))}
 
 
-OPERATORS = {"linear": linear}
+def matmul(call: Call, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """``torch.matmul``."""
+    return {"y": torch.matmul(inputs["a"], inputs["b"])}
+
+
+OPERATORS = {"linear": linear, "matmul": matmul}

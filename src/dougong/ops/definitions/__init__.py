@@ -8,9 +8,13 @@ from types import MappingProxyType
 from dougong.ops.definition import Definition
 from dougong.ops.definitions import (
     gemm,
+    quantised_gemm,
 )
 
-_FAMILIES = (gemm,)
+_FAMILIES = (
+    gemm,
+    quantised_gemm,
+)
 
 DEFINITIONS: Mapping[str, Definition] = MappingProxyType(
     {each.name: each for family in _FAMILIES for each in family.DEFINITIONS}

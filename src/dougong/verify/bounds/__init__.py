@@ -7,6 +7,7 @@ from dougong.backends import Array, Call
 from dougong.verify.bound import Bound, Rule
 from dougong.verify.bounds import (
     gemm,
+    quantised_gemm,
 )
 
 Bounder = Callable[[Call, Mapping[str, Array]], Mapping[str, Bound | Rule]]
@@ -14,7 +15,10 @@ Bounder = Callable[[Call, Mapping[str, Array]], Mapping[str, Bound | Rule]]
 
 An output that is left out must equal the reference bit for bit, once that is rounded to its dtype."""
 
-_FAMILIES = (gemm,)
+_FAMILIES = (
+    gemm,
+    quantised_gemm,
+)
 
 BOUNDS: Mapping[str, Bounder] = MappingProxyType(
     {name: bounder for family in _FAMILIES for name, bounder in family.BOUNDS.items()}

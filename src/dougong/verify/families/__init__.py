@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from dougong.verify.case import Case
 from dougong.verify.families import (
     gemm,
+    quantised_gemm,
 )
 
-_FAMILIES = (gemm,)
+_FAMILIES = (
+    gemm,
+    quantised_gemm,
+)
 
 
 def cases() -> Iterator[Case]:
