@@ -63,21 +63,28 @@ class UnitError(InputError):
     """A quantity that cannot be read, with what would be legal."""
 
 
+_LOOKALIKES, _MEMBERS = 4, 12
+"""Near names that are told: of those that look alike, and of those that begin with the word."""
+
+
 class UnknownId(InputError):
     """An id that names no record, with the nearest names."""
 
     def __init__(self, kind: str, wanted: str, known: Iterable[str], *, hint: str | None = None) -> None:
         names, word = sorted(set(known)), wanted[:_LONGEST].lower()
-        # A name that goes on where the word stops comes before one that merely looks alike.
-        near = [name for name in names if word and name.lower().startswith(word)]
-        near += difflib.get_close_matches(word, names, n=4, cutoff=0.5)
+        # A name that goes on where the word stops is of the family that is meant, and all of a family are told;
+        # it comes before one that merely looks alike, and an id before a repository's name.
+        family = [name for name in names if word and name.lower().startswith(word)]
+        family.sort(key=lambda name: "/" in name)
+        near = family + difflib.get_close_matches(word, names, n=4, cutoff=0.5)
         near += [name for name in names if word and word in name.lower()]
-        near = list(dict.fromkeys(near))[:4]
+        near = list(dict.fromkeys(near))[: min(max(len(family), _LOOKALIKES), _MEMBERS)]
         self.kind, self.wanted, self.near = kind, wanted, near
         if hint is None:
-            hint = (
-                f"near names: {', '.join(near)}" if near else f"list them with: dougong catalog list {kind}s"
-            )
+            listed = f"list them with: dougong catalog list {kind}s"
+            hint = f"near names: {', '.join(near)}" if near else listed
+            if len(family) > _MEMBERS:
+                hint += f", and {len(family) - _MEMBERS} more; {listed}"
         said = wanted if len(wanted) <= _LONGEST else f"{wanted[:_LONGEST]}…"
         super().__init__(f"no {kind} is called {said!r}", hint=hint)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dougong.catalog import Catalog
+from dougong.catalog.index import said_like
 from dougong.catalog.model_store import load_model
 from dougong.catalog.store import SHIPPED
 from dougong.errors import CatalogError, InputError, UnknownId
@@ -101,3 +102,44 @@ def test_a_fault_is_told_once() -> None:
     assert CatalogError(["a: x", "a: x", "b: y"]).message.splitlines() == [
         "2 faults in catalog files:", "  a: x", "  b: y",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "meant"),
+    [
+        ("CloudMatrix 384", "system", "cloudmatrix384"),
+        ("Atlas 800T A3", "system", "atlas-800t-a3"),
+        ("gb200_nvl72", "system", "gb200-nvl72"),
+        ("DeepSeek R1", "model", "deepseek-r1"),
+        ("Qwen3 Next", "model", "qwen3-next-80b-a3b"),
+        ("qwen3-next", "model", "qwen3-next-80b-a3b"),
+        ("Qwen2.5 72B", "model", "qwen2.5-72b"),
+    ],
+)
+def test_a_name_is_read_as_it_is_said(said: str, kind: str, meant: str) -> None:
+    assert getattr(Catalog.open(), kind)(said).id == meant
+
+
+def test_a_chip_of_many_names_is_found() -> None:
+    assert Catalog.open().system("huawei-310p").chip.id == "huawei-310p3"
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "members"),
+    [
+        ("deepseek-v4", "model", {"deepseek-v4-flash", "deepseek-v4-pro"}),
+        ("gemma", "model", {"gemma-2-27b", "gemma-3-27b", "gemma-4-31b"}),
+        ("atlas-800", "system", {"atlas-800-a2", "atlas-800i-a2", "atlas-800i-a3", "atlas-800t-a3"}),
+        ("atlas-900", "system", {"atlas-900-a2", "atlas-900-a3"}),
+    ],
+)
+def test_the_name_of_a_family_tells_its_members(family: str, kind: str, members: set[str]) -> None:
+    with pytest.raises(UnknownId) as caught:
+        getattr(Catalog.open(), kind)(family)
+    assert members <= set(caught.value.near)
+
+
+def test_what_is_said_like_two_names_is_neither() -> None:
+    assert said_like("ab c", {"a-bc": "one", "ab_c": "two"}) is None
+    assert said_like("ab c", {"a-bc": "one", "abc": "one"}) == "one"
+    assert said_like(" ", {"": "one"}) is None

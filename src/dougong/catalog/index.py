@@ -12,6 +12,18 @@ from dougong.catalog.files import MAX_BYTES
 _ALIASES = re.compile(rb"^aliases\s*=\s*\[[^\]]*\]", re.MULTILINE)
 
 
+def squash(word: str) -> str:
+    """A name as it is said: "CloudMatrix 384" and "cloudmatrix-384" are one."""
+    return re.sub(r"[\s_-]+", "", word.lower())
+
+
+def said_like(word: str, names: Mapping[str, str]) -> str | None:
+    """The one id among ``names`` (name -> id) that ``word`` says, blanks and hyphens aside; None if not just one."""
+    wanted = squash(word)
+    owners = {owner for name, owner in names.items() if wanted and squash(name) == wanted}
+    return owners.pop() if len(owners) == 1 else None
+
+
 def record_files(roots: Sequence[Path], folder: str) -> dict[str, Path]:
     """Id and file of every record below ``folder`` of the roots; the first root that has an id wins."""
     found: dict[str, Path] = {}

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dougong.catalog.files import Table, parse_toml
-from dougong.catalog.index import aliases, record_files
+from dougong.catalog.index import aliases, record_files, said_like
 from dougong.catalog.model_files import Raw, merged_config, read_model
 from dougong.catalog.models import Model
 from dougong.errors import CatalogError, UnknownId
@@ -100,7 +100,12 @@ class _Shelf:
             return key
         if self._aliases is None:
             self._aliases = dict(aliases(self.files))
-        return self._aliases.get(key)
+        if key in self._aliases:
+            return self._aliases[key]
+        # A path that happens to be said like an id stays a path.
+        return (
+            None if _path(word) else said_like(key, {**self._aliases, **{name: name for name in self.files}})
+        )
 
     def names(self) -> set[str]:
         """Every id and alias."""

@@ -16,7 +16,7 @@ from dougong.catalog.adhoc import from_chip, from_systems
 from dougong.catalog.files import MAX_BYTES, Table, near, parse_toml_bytes
 from dougong.catalog.hardware import Chip, Price, System
 from dougong.catalog.hardware_files import read_chip, read_prices, read_source, read_system
-from dougong.catalog.index import aliases, record_files, walk
+from dougong.catalog.index import aliases, record_files, said_like, walk
 from dougong.errors import CatalogError, InputError, UnknownId
 from dougong.facts import Source
 
@@ -91,6 +91,11 @@ class Catalog:
         owners = self._owners(kind)
         if word in owners:
             return owners[word][-1]
+        said = said_like(
+            word, {**{name: name for name in files}, **{name: ids[-1] for name, ids in owners.items()}}
+        )
+        if said is not None:
+            return said
         raise UnknownId(kind, wanted.strip(), {*files, *owners})
 
     def chip(self, name: str) -> Chip:
@@ -124,7 +129,7 @@ class Catalog:
         try:
             return self.chip(name)
         except UnknownId:
-            known = {*self.ids("system"), *self.ids("chip")}
+            known = {*self.ids("system"), *self.ids("chip"), *self._owners("system")}
             raise UnknownId("system", name.strip(), known) from None
 
     def source(self, source_id: str) -> Source:
