@@ -59,7 +59,8 @@ def engine_refusal(status: int, body: bytes, retry_after_s: float | None) -> Ref
         given_code, given_param = error.get("code"), error.get("param")
         code = str(given_code) if given_code not in (None, status) else None
         param = given_param if isinstance(given_param, str) else None
-    return Refusal(status, message, code=code, param=param, retry_after_s=retry_after_s)
+    log = f"the engine answered {status}"
+    return Refusal(status, message, code=code, param=param, retry_after_s=retry_after_s, log=log)
 
 
 def checked_usage(body: bytes) -> dict[str, Any] | None:
@@ -102,7 +103,7 @@ def output_tokens(usage: dict[str, Any] | None) -> int | None:
     return count(usage, "completion_tokens")
 
 
-def count(usage: dict[str, Any] | None, name: str) -> int | None:
+def count(usage: Any, name: str) -> int | None:
     """A count of a usage object; None where it is not there or is no count."""
-    value = usage.get(name) if usage is not None else None
+    value: object = cast(dict[str, Any], usage).get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 from dougong.gateway.pool import Member, Pool
@@ -19,8 +20,8 @@ _LONGEST_LIST_BYTES = 4 << 20
 class Health:
     """The watch over a pool."""
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
-        self.settings, self.pool = settings, pool
+    def __init__(self, settings: Settings, pool: Pool, tell: Callable[..., None]) -> None:
+        self.settings, self.pool, self.tell = settings, pool, tell
         self._failed: dict[Member, int] = {}
         self._by_models: set[Member] = set()
         self._doubt = asyncio.Event()
@@ -50,16 +51,15 @@ class Health:
             refused = False
         except (UpstreamError, TimeoutError) as fault:
             well, refused = False, isinstance(fault, UpstreamError)
-        member.checked = True
+        self._failed[member] = 0 if well else self._failed.get(member, 0) + 1
+        was = member.healthy
         if well:
-            self._failed[member] = 0
-            if not member.healthy:
-                member.healthy = True
-                self.pool.pump()
-        else:
-            self._failed[member] = self._failed.get(member, 0) + 1
-            if refused or self._failed[member] >= _DOWN_AFTER:
-                member.healthy = False
+            member.healthy = True
+        elif refused or self._failed[member] >= _DOWN_AFTER:
+            member.healthy = False
+        if member.healthy != was:
+            self.tell("replica_up" if well else "replica_down", replica=member.name)
+            self.pool.pump()
         return well
 
     async def _ask(self, member: Member) -> bool:

@@ -39,10 +39,9 @@ class Member:
         self.replica, self.client = replica, client
         self.models = frozenset(replica.models) | frozenset(replica.aliases)
         self.healthy = False
-        self.checked = False
         self.in_flight = 0
         self.failures = 0
-        self.ejections = 0
+        self.ejections = self.ejected = 0
         self.ejected_until_s = -math.inf
         self.ttft_s, self.tpot_s = replica.ttft_s, replica.tpot_s
         self.hold_s: float | None = None
@@ -77,6 +76,7 @@ class Member:
         self.failures = 0
         self.ejected_until_s = now_s + min(_EJECT_S * 2**self.ejections, _LONGEST_EJECT_S)
         self.ejections += 1
+        self.ejected += 1
         return True
 
     def expected_s(self, now_s: float, tokens: float) -> float | None:

@@ -82,11 +82,12 @@ class Relay:
         self,
         settings: Settings,
         pool: Pool,
-        *,
-        on_retry: Callable[[Member], None],
         on_doubt: Callable[[], None],
+        on_retry: Callable[[Member], None],
+        tell: Callable[..., None],
     ) -> None:
-        self.settings, self.pool, self.on_retry, self.on_doubt = settings, pool, on_retry, on_doubt
+        self.settings, self.pool = settings, pool
+        self.on_doubt, self.on_retry, self.tell = on_doubt, on_retry, tell
 
     async def carry(self, call: Call, send: Send, headers: list[Header]) -> None:
         """Answer a call.
@@ -115,7 +116,7 @@ class Relay:
                 failed = fault
                 tried.append(member)
                 if fault.blame:
-                    member.fail(_now())
+                    self._blame(member)
             finally:
                 call.exchange = None
                 call.deadline_s = float("inf")
@@ -189,9 +190,8 @@ class Relay:
             call.usage = checked_usage(body)
         except MalformedReply as fault:
             raise AttemptFailed(Refusal(502, str(fault), code="engine_reply")) from None
-        call.last_s = _now()
         call.begun = call.writing = True
-        call.deadline_s = call.last_s + self.settings.stall_timeout_s
+        call.deadline_s = _now() + self.settings.stall_timeout_s
         kind = (b"content-type", exchange.header(b"content-type") or b"application/json")
         await answer(send, exchange.status, body, headers, kind=kind)
         call.writing = False
@@ -251,7 +251,7 @@ class Relay:
         call.writing = False
         if state.error:
             call.status, call.error = "error", "the engine reported an error within its answer"
-            member.fail(loop.time())
+            self._blame(member)
         else:
             self._learn(call, member)
 
@@ -265,7 +265,7 @@ class Relay:
 
     async def _break_off(self, call: Call, member: Member, fault: Exception, send: Send) -> None:
         """Say in the stream that it ends here; no other replica can go on with it."""
-        member.fail(_now())
+        self._blame(member)
         timeout = isinstance(fault, UpstreamError) and fault.timeout
         call.status, call.error = "timeout" if timeout else "error", str(fault)
         self.on_doubt()
@@ -274,6 +274,10 @@ class Relay:
         call.writing = True
         await send({"type": "http.response.body", "body": refusal.event()})
         call.writing = False
+
+    def _blame(self, member: Member) -> None:
+        if member.fail(_now()):
+            self.tell("replica_ejected", replica=member.name, for_s=round(member.ejected_until_s - _now(), 3))
 
     def _learn(self, call: Call, member: Member) -> None:
         """Let the replica's pace follow this call."""

@@ -115,6 +115,8 @@ class Settings:
         SQLite file of request records; None keeps none.
     max_records_bytes
         Longest that file may grow [byte]; then records are counted as lost.
+    log
+        File of JSON lines; ``-`` is stderr, None writes none.
     """
 
     keys_file: Path | None = None
@@ -134,6 +136,7 @@ class Settings:
     drain_s: float = 30.0
     records: Path | None = None
     max_records_bytes: int = 4 << 30
+    log: Path | None = None
 
     def __post_init__(self) -> None:
         faults = [

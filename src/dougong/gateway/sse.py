@@ -14,12 +14,14 @@ HTML Living Standard, 9.2.6 "Interpreting an event stream".
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
 from dougong.gateway.bodies import MalformedReply
 
 DONE = b"data: [DONE]\n\n"
+_EVENT = re.compile(rb".*?\n\r?\n", re.DOTALL)
 _FIELDS = (b"data:", b":", b"event:", b"id:", b"retry:")
 _TOKEN_KEYS = ("content", "reasoning_content", "reasoning", "tool_calls", "function_call", "refusal", "audio")
 
@@ -88,14 +90,8 @@ class StreamState:
         MalformedReply
             A line that is no field, or data that is no JSON object and not ``[DONE]``.
         """
-        if (
-            self.has_token
-            and events.startswith(b"data: {")
-            and events.endswith(b"}\n\n")
-            and events.find(b"\n") == len(events) - 2
-            and not self._is_special(events)
-        ):
-            return events  # nearly all: one event, one line, nothing to be learned
+        if self.has_token and not self._is_special(events) and _are_plain(events):
+            return events  # nearly always: nothing to be learned
         kept = [event for event in _events(events) if self._one(event)]
         return b"".join(kept)
 
@@ -148,16 +144,21 @@ class StreamState:
             self.finished = True
 
 
+def _are_plain(block: bytes) -> bool:
+    """Whether whole events are all of one line, a JSON object by its braces."""
+    if not block.endswith(b"}\n\n"):
+        return False
+    for event in block[:-2].split(b"\n\n"):
+        if not (event.startswith(b"data: {") and event.endswith(b"}")) or b"\n" in event:
+            return False
+    return True
+
+
 def _events(block: bytes) -> list[bytes]:
     """Cut whole events apart, each with the empty line that ends it."""
-    events: list[bytes] = []
-    start = 0
-    while start < len(block):
-        ends = [i + len(mark) for mark in (b"\n\n", b"\n\r\n") if (i := block.find(mark, start)) >= 0]
-        end = min(ends) if ends else len(block)
-        events.append(block[start:end])
-        start = end
-    return events
+    if b"\r" not in block:
+        return [event + b"\n\n" for event in block[:-2].split(b"\n\n")]
+    return [match[0] for match in _EVENT.finditer(block)]
 
 
 def _payload(event: bytes) -> bytes | None:

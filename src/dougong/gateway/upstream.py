@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
     def _reset(self) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
-        self.head = self.complete = False
+        self.head = self.complete = self.keeps = False
 
     # What the transport calls.
 
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Note the end."""
         if self.head:
-            self.complete = True
+            self.complete, self.keeps = True, bool(self.parser.should_keep_alive())
         else:
             self._reset()
 
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether the engine keeps the connection after this answer."""
-        return self.complete and not self.lost and not self.pieces and bool(self.parser.should_keep_alive())
+        return self.complete and self.keeps and not self.lost and not self.pieces
 
 
 class Exchange:

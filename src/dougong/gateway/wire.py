@@ -52,6 +52,8 @@ class Refusal(Exception):
         When to come again [s].
     close
         Whether the connection cannot be used again.
+    log
+        What may stand in logs and records where the message quotes a client or an engine.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Refusal(Exception):
         retry_after_s: float | None = None,
         headers: Iterable[Header] = (),
         close: bool = False,
+        log: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.log = message if log is None else log
         self.status, self.message, self.code, self.param = status, message, code, param
         self.retry_after_s, self.headers, self.close = retry_after_s, tuple(headers), close
 
