@@ -31,6 +31,7 @@ COMMANDS = {
         "Take the prediction of one published case apart.",
     ),
     "catalog": ("dougong.cli.catalog:catalog", "List, show and compare the records behind the numbers."),
+    "keys": ("dougong.cli.keys:keys", "Make, list and remove API keys of a gateway."),
     "completion": ("dougong.cli.completion:completion", "Print a completion script for your shell."),
 }
 

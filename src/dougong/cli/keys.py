@@ -37,7 +37,9 @@ def keys() -> None:
 @keys.command("add")
 @click.argument("name")
 @_file
-@click.option("--rate", "requests_per_s", type=float, metavar="N", help="Requests per second in the long run.")
+@click.option(
+    "--rate", "requests_per_s", type=float, metavar="N", help="Requests per second in the long run."
+)
 @click.option("--burst", type=int, metavar="N", help="Requests at once, where there is a rate.")
 @click.option("--concurrent", "max_concurrent", type=int, metavar="N", help="Requests at a time.")
 @click.option("--model", "models", multiple=True, metavar="ID", help="Only this model; may be said again.")
