@@ -10,6 +10,7 @@ import pytest
 from dougong.catalog import Catalog
 from dougong.catalog.model_store import check_models, load_model, model_ids
 from dougong.catalog.store import SHIPPED
+from dougong.cost.memory import kv_bytes_per_token
 from dougong.errors import CatalogError, InputError, UnknownId, UnsupportedModel
 from dougong.facts import Figure, Unknown
 
@@ -197,3 +198,13 @@ def test_the_guides_folder_is_a_catalog() -> None:
     )
     assert named.parameters() == awq.parameters() == plain.parameters() == 3_085_938_688
     assert named.layers == plain.layers
+
+
+def test_every_second_layer_of_hunyuan_large_reads_its_neighbours_cache() -> None:
+    model = load_model("hunyuan-large", [SHIPPED])
+    # 32 of 64 layers keep 8 heads of 80 for keys and for values, in 16 bits.
+    assert kv_bytes_per_token(model) == 32 * 2 * 8 * 80 * 2
+    reading = [layer for layer in model.layers if layer.core.shares_cache]
+    assert sum(layer.count for layer in reading) == 32
+    assert {linear.name.rsplit(".", 1)[-1] for linear in reading[0].linears} >= {"q_proj", "o_proj"}
+    assert not {"k_proj", "v_proj"} & {linear.name.rsplit(".", 1)[-1] for linear in reading[0].linears}

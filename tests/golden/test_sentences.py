@@ -164,3 +164,27 @@ def test_what_a_tenth_more_buys(gain: float, said: str) -> None:
     why = dataclasses.replace(samples.PLAN.explanation, sensitivities=(knob,))
     row = next(line for line in render(why_section(why)).splitlines() if line.strip().startswith("compute"))
     assert row.split(maxsplit=1)[1] == said
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        ("throughput", "example-pod gives most per chip"),
+        ("cost", "example-pod costs least, 0.213 USD per million output tokens"),
+        ("latency", "example-pod is quickest, TPOT 47.3 ms"),
+        ("chips", "example-pod takes fewest, 256 chips"),
+    ],
+)
+def test_a_comparison_is_told_by_its_objective(objective: str, said: str) -> None:
+    request = dataclasses.replace(samples.REQUEST, objective=objective)
+    ours = dataclasses.replace(samples.PLAN, request=request)
+    dear = dataclasses.replace(
+        samples.PLAN.options[0],
+        system="dear-pod",
+        chips=300,
+        tpot_s=Interval(0.06, 0.05, 0.07),
+        output_tokens_per_s_per_chip=Interval(900.0, 800.0, 1000.0),
+        usd_per_million_output_tokens=1.0,
+    )
+    theirs = dataclasses.replace(ours, options=(dear,))
+    assert said in comparison_sentence([theirs, ours])

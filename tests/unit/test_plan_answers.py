@@ -368,3 +368,9 @@ def test_shapes_are_told_without_powers_of_ten():
 def test_vendor_tuned_says_where_it_does_not_lead(catalog):
     told = shipped(catalog, "qwen3-8b", "atlas-800-a2", engine="vendor-tuned")
     assert any("do not tell which stack is faster" in note for note in told.notes)
+
+
+@pytest.mark.parametrize("dtype", ["q4_k_m", "mxfp8", "fp32"])
+def test_a_cache_is_kept_in_what_engines_store(dtype):
+    with pytest.raises(InputError, match="not a thing engines offer"):
+        ask(tiny_system(chips=1), kv_dtype=dtype)

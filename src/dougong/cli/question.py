@@ -199,11 +199,12 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
 def check_vocabulary(words: Words, faults: Faults) -> None:
     """Check the words that name a precision, a dtype or an engine class."""
     from dougong.calibration.engines import engine_class
+    from dougong.catalog.models import DTYPE_BITS
     from dougong.cost.precision import KV_DTYPES, PRECISIONS
 
     faults.keep("--engine", lambda: engine_class(words["engine"]))
     faults.choice("--precision", words["precision"], PRECISIONS)
-    if words.get("kv_dtype") is not None:
+    if words.get("kv_dtype") is not None and words["kv_dtype"] not in DTYPE_BITS:
         faults.choice("--kv-dtype", words["kv_dtype"], KV_DTYPES)
 
 

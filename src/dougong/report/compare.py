@@ -96,12 +96,32 @@ def comparison_sentence(answers: Sequence[Answer]) -> str:
         return f"No: none of {plural(len(answers), 'system')} can serve {answers[0].request.model} as asked."
     if not plans:
         return infeasible_sentence(answers[0]) if isinstance(answers[0], Infeasible) else ""
-    best = max(plans, key=lambda plan: plan.options[0].output_tokens_per_s_per_chip.value)
-    winner = best.options[0]
+    best, why = _best(plans)
     return (
-        f"{best.model_name}: {winner.system} gives most per chip, "
-        f"{interval(winner.output_tokens_per_s_per_chip)} output tokens/s; "
+        f"{best.model_name}: {best.options[0].system} {why}; "
         f"{len(plans)} of {plural(len(answers), 'system')} can serve it as asked."
+    )
+
+
+def _best(plans: Sequence[Plan]) -> tuple[Plan, str]:
+    # By the objective that was asked, with what it goes by.
+    objective = plans[0].request.objective
+    if objective == "cost":
+        best = min(plans, key=lambda plan: plan.options[0].usd_per_million_output_tokens or 0.0)
+        cost = best.options[0].usd_per_million_output_tokens
+        return best, f"costs least, {money(cost)} per million output tokens"
+    if objective == "latency":
+        one = plans[0].request.workload.output_tokens <= 1
+        name = "ttft_s" if one else "tpot_s"
+        best = min(plans, key=lambda plan: getattr(plan.options[0], name).value)
+        return best, f"is quickest, {name[:4].upper()} {interval(getattr(best.options[0], name), 's')}"
+    if objective == "chips":
+        best = min(plans, key=lambda plan: plan.options[0].chips)
+        return best, f"takes fewest, {plural(best.options[0].chips, 'chip')}"
+    best = max(plans, key=lambda plan: plan.options[0].output_tokens_per_s_per_chip.value)
+    return (
+        best,
+        f"gives most per chip, {interval(best.options[0].output_tokens_per_s_per_chip)} output tokens/s",
     )
 
 

@@ -47,9 +47,10 @@ def _gain(fraction: float, measure: str) -> str:
     # More throughput is better, less of everything else is.
     if abs(fraction) < 0.0005:
         return "nothing"
-    if measure != "tokens/s per chip":
-        return f"{'−' if fraction > 0 else '+'}{percent(abs(fraction))} {measure}"
     said = percent(fraction)
+    if measure != "tokens/s per chip":
+        sign = ("−" if fraction > 0 else "+") if said[0].isdigit() else ""
+        return f"{sign}{percent(abs(fraction))} {measure}"
     return f"+{said}" if said[0].isdigit() and fraction > 0 else said
 
 

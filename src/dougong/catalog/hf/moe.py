@@ -20,15 +20,23 @@ from dougong.catalog.hf.quant import Recipe
 def uniform(
     frame: Frame, heads: Heads, recipe: Recipe, *, routed: Routed, sparse: list[bool], dense_size: int,
     limits: list[int | None] | None = None, other: int | None = None, mtp_num: int = 0, bias: bool = False,
+    shares: list[bool] | None = None,
 ) -> Body:  # fmt: skip
-    """A stack whose layers differ in window and in whether they route; ``other`` counts a layer's norms."""
+    """A stack whose layers differ in window, in whether they route and in whether they read another's cache.
+
+    ``other`` counts a layer's norms. A layer that reads another's cache has no projections of keys and values.
+    """
     each = 2 * frame.hidden + heads.norms if other is None else other
 
-    def layer(path: str, window: int | None, *, routes: bool) -> Block:
+    def layer(path: str, window: int | None, *, routes: bool, reads: bool = False) -> Block:
         site = Site(recipe, path)
         name = "full" if window is None else "sliding"
         linears = heads.linears(site, frame.hidden)
-        block = Block(name=name, core=heads.core(window=window), linears=linears, other=each)
+        if reads:
+            name += ", shared cache"
+            linears = [linear for linear in linears if not linear.name.endswith(("k_proj", "v_proj"))]
+        core = heads.core(window=window, shares_cache=reads)
+        block = Block(name=name, core=core, linears=linears, other=each)
         if routes:
             routed.put(block, site, frame.hidden)
             block.name += " + experts"
@@ -37,10 +45,13 @@ def uniform(
             block.name += " + dense"
         return block
 
-    windows_of = limits or [None] * frame.layers
+    windows_of, reads_of = limits or [None] * frame.layers, shares or [False] * frame.layers
     body = Body(
         hidden_size=frame.hidden, vocab_size=frame.vocab, head=frame.head(Site(recipe)), tied=frame.tied,
-        blocks=[layer(f"layers.{i}", windows_of[i], routes=sparse[i]) for i in range(frame.layers)],
+        blocks=[
+            layer(f"layers.{i}", windows_of[i], routes=sparse[i], reads=reads_of[i])
+            for i in range(frame.layers)
+        ],
         max_context=frame.max_context, embedding=frame.embedding, other=frame.hidden,
     )  # fmt: skip
     places = [f"layers.{frame.layers + n}" for n in range(mtp_num)]

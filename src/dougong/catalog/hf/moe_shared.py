@@ -51,16 +51,22 @@ def read_ernie(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
 
 
 def read_hunyuan(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
-    """Read Hunyuan-A13B: every layer routes; expert shapes come as one number or one per layer, all equal."""
+    """Read Hunyuan-A13B and Hunyuan-Large: every layer routes; shapes come as one number or one per layer, all equal.
+
+    With cross-layer attention the first of each ``cla_share_factor`` layers keeps keys and values for all of them.
+    """
     frame = Frame.of(text, outer, max_context=32768)
-    text.must_not("cross-layer or latent attention", "use_cla", "use_mla")
-    text.asked.update(("cla_share_factor", "attention_head_dim"))
+    text.must_not("latent attention", "use_mla")
+    text.asked.add("attention_head_dim")
+    factor = text.count("cla_share_factor", default=1, high=LAYERS)
+    sharing = factor if text.flag("use_cla") else 1
     qk_norm = "head" if text.flag("use_qk_norm", default=True) else ""
     heads = Heads.of(text, frame.hidden, bias=text.flag("attention_bias"), qk_norm=qk_norm)
     heads = replace(heads, out_bias=heads.bias)
     num = text.count("num_experts")
     top_k = _same(text, "moe_topk", frame.layers)
-    size = _same(text, "moe_intermediate_size", frame.layers)
+    own_size = "moe_intermediate_size" if text.has("moe_intermediate_size") else "intermediate_size"
+    size = _same(text, own_size, frame.layers)
     shared = _same(text, "num_shared_expert", frame.layers)
     first_dense = text.count("moe_layer_num_skipped", default=0, low=0, high=LAYERS)
     dense_size = text.count("intermediate_size")
@@ -72,7 +78,8 @@ def read_hunyuan(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
         shared="mlp.shared_mlp",
     )  # fmt: skip
     sparse = [i >= first_dense for i in range(frame.layers)]
-    return uniform(frame, heads, recipe, routed=routed, sparse=sparse, dense_size=dense_size)
+    shares = [i % sharing > 0 for i in range(frame.layers)]
+    return uniform(frame, heads, recipe, routed=routed, sparse=sparse, dense_size=dense_size, shares=shares)
 
 
 def read_hy_v3(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
