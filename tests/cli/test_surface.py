@@ -32,6 +32,12 @@ FROZEN = {
     "dougong catalog list": ["--vendor", "--catalog", "--json"],
     "dougong catalog show": ["--kind", "--catalog", "--json"],
     "dougong catalog diff": ["--kind", "--catalog", "--json"],
+    "dougong serve": [
+        "--engine", "--device", "--name", "--engine-args", "--tp", "--pp", "--dp", "--ep", "--cp", "--context",
+        "--sequences", "--chunk", "--draft-tokens", "--threads", "--dtype", "--quantization", "--kv-dtype", "--
+        copies", "--option", "--host", "--port", "--records", "--embeddings", "--plan", "--replica", "--keys", "
+        --allow-open", "--no-records", "--refresh", "--dry-run", "--json",
+    ],
     "dougong completion": [],
 }  # fmt: skip
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": ("dougong.cli.plan:plan", "Rank the ways to serve a model on a system."),
     "compare": ("dougong.cli.compare:compare", "Plan a model on several systems, side by side."),
     "fit": ("dougong.cli.fit:fit", "Show which models fit which systems."),
+    "serve": ("dougong.cli.serve:serve", "Run a model behind an OpenAI-compatible endpoint."),
     "backtest": ("dougong.cli.backtest:backtest", "Hold predictions against published measurements."),
     "explain-error": (
         "dougong.cli.explain_error:explain_error",

@@ -59,32 +59,37 @@ def begin_call(body: dict[str, Any]) -> dict[str, Any]:
     ``required`` and a named function become an answer that has begun to call, and that ends with the first
     call unless the request says that it wants several.
     """
-    tools, choice, messages = body.get("tools"), body.get("tool_choice"), body.get("messages")
-    if not isinstance(tools, list) or not tools or not isinstance(messages, list) or not messages:
+    choice = body.get("tool_choice")
+    tools, messages = _listed(body.get("tools")), _listed(body.get("messages"))
+    if not tools or not messages:
         return body
     several = body.get("parallel_tool_calls") is True
     if isinstance(choice, dict):
         named = cast(dict[str, Any], choice).get("function", choice)
         name = cast(dict[str, Any], named).get("name") if isinstance(named, dict) else None
-        tools = [tool for tool in cast(list[Any], tools) if _name(tool) == name]
+        tools = [tool for tool in tools if _name(tool) == name]
         if not tools:
             raise ValueError(f"tool_choice names {name!r}, which is none of the tools")
         several = False
     elif choice != "required":
         return body
-    asked = {**body, "tools": tools, "tool_choice": "required"}
-    last = cast(list[Any], messages)[-1]
+    asked: dict[str, Any] = {**body, "tools": tools, "tool_choice": "required"}
+    last = messages[-1]
     if isinstance(last, dict) and cast(dict[str, Any], last).get("role") == "assistant":
         return asked  # the client has begun the answer itself
-    stops = body.get("stop") or []
-    stops = [stops] if isinstance(stops, str) else cast(list[Any], stops)
+    stop = body.get("stop")
+    stops = [stop] if isinstance(stop, str) else _listed(stop)
     return {
         **asked,
-        "messages": [*cast(list[Any], messages), {"role": "assistant", "content": CALL}],
+        "messages": [*messages, {"role": "assistant", "content": CALL}],
         "continue_final_message": True,
         "add_generation_prompt": False,
         "stop": stops if several else [*stops, CALL_END],
     }
+
+
+def _listed(value: object) -> list[Any]:
+    return cast(list[Any], value) if isinstance(value, list) else []
 
 
 def _name(tool: object) -> object:

@@ -94,9 +94,13 @@ class Supervisor:
             raise self.failure
         return settled
 
+    def ask_to_stop(self) -> None:
+        """Have the engine ended; returns at once."""
+        self._stop.set()
+
     def stop(self) -> None:
         """End the engine and the thread; safe to call twice."""
-        self._stop.set()
+        self.ask_to_stop()
         if self._thread.ident is not None:
             self._thread.join(self.watch.grace_s + 30)
 

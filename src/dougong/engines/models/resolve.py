@@ -136,8 +136,8 @@ def open_stored(stored: Stored) -> Model:
     if file_format == "gguf":
         path = stored.folder / chosen[0]
         # A packaged model is better known by its file than by its package.
-        name = _served_name(path.stem) if stored.source.startswith("pypi:") else name
-        return _gguf(path, name, str(stored.source), stored.sha256)
+        name = _file_name(path) if stored.source.startswith("pypi:") else name
+        return _gguf(path, name, stored.source, stored.sha256)
     return _safetensors(stored.folder, name, stored.source, stored.sha256)
 
 
@@ -192,7 +192,7 @@ def _local(path: Path, progress: Progress) -> Model:
     source = f"file:{path}"
     if path.is_file() and path.suffix.lower() == ".gguf":
         sha256 = sha256_of(path, progress) if path.stat().st_size <= HASHED_BYTES else None
-        return _gguf(path.resolve(), _served_name(path.stem), source, sha256)
+        return _gguf(path.resolve(), _file_name(path), source, sha256)
     if path.is_dir():
         sizes = hubs.local_listing(path)
         file_format, chosen = choose_files(sizes, None, source)
@@ -239,6 +239,12 @@ def _safetensors(folder: Path, name: str, source: str, sha256: str | None) -> Mo
     return Model(
         location=str(folder), format="safetensors", name=name, source=source, sha256=sha256, config=config
     )
+
+
+def _file_name(path: Path) -> str:
+    """Return the name of a GGUF file without the label of its quantisation."""
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
+    return _served_name(re.sub(r"[.-](?:I?Q\d\w*|[BF]F?16|F32)$", "", stem, flags=re.IGNORECASE))
 
 
 def _served_name(word: str) -> str:
