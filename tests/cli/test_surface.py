@@ -34,9 +34,9 @@ FROZEN = {
     "dougong catalog diff": ["--kind", "--catalog", "--json"],
     "dougong serve": [
         "--engine", "--device", "--name", "--engine-args", "--tp", "--pp", "--dp", "--ep", "--cp", "--context",
-        "--sequences", "--chunk", "--draft-tokens", "--threads", "--dtype", "--quantization", "--kv-dtype", "--
-        copies", "--option", "--host", "--port", "--records", "--embeddings", "--plan", "--replica", "--keys", "
-        --allow-open", "--no-records", "--refresh", "--dry-run", "--json",
+        "--sequences", "--chunk", "--draft-tokens", "--threads", "--dtype", "--quantization", "--kv-dtype",
+        "--copies", "--option", "--host", "--port", "--records", "--embeddings", "--plan", "--replica",
+        "--keys", "--allow-open", "--no-records", "--refresh", "--dry-run", "--json",
     ],
     "dougong completion": [],
 }  # fmt: skip
