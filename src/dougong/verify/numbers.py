@@ -9,7 +9,7 @@ import numpy as np
 from dougong.backends import Array
 from dougong.backends.dtypes import dtype_of
 
-__all__ = ["dtype_of", "normal"]
+__all__ = ["LAYOUTS", "cast", "dtype_of", "filled", "integers", "laid_out", "normal", "positive"]
 
 
 def normal(generator: np.random.Generator, shape: Sequence[int], dtype: str, *, scale: float = 1.0) -> Array:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from dougong.backends.port import Array, Call
 from dougong.backends.reference import (
+    cast,
     gemm,
     quantised_gemm,
 )
@@ -18,6 +19,7 @@ Formula = Callable[[Call], dict[str, Array]]
 _FAMILIES = (
     gemm,
     quantised_gemm,
+    cast,
 )
 
 FORMULAS: Mapping[str, Formula] = MappingProxyType(

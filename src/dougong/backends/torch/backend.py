@@ -8,6 +8,7 @@ import torch
 
 from dougong.backends.port import Answer, Call, Unsupported
 from dougong.backends.torch import (
+    cast,
     gemm,
     quantised_gemm,
 )
@@ -18,6 +19,7 @@ Run = Callable[[Call, Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
 _FAMILIES = (
     gemm,
     quantised_gemm,
+    cast,
 )
 
 OPERATORS: Mapping[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from dougong.ops.definition import Definition
 from dougong.ops.definitions import (
+    cast,
     gemm,
     quantised_gemm,
 )
@@ -14,6 +15,7 @@ from dougong.ops.definitions import (
 _FAMILIES = (
     gemm,
     quantised_gemm,
+    cast,
 )
 
 DEFINITIONS: Mapping[str, Definition] = MappingProxyType(

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from dougong.backends import Array, Call
 from dougong.verify.bound import Bound, Rule
 from dougong.verify.bounds import (
+    cast,
     gemm,
     quantised_gemm,
 )
@@ -18,6 +19,7 @@ An output that is left out must equal the reference bit for bit, once that is ro
 _FAMILIES = (
     gemm,
     quantised_gemm,
+    cast,
 )
 
 BOUNDS: Mapping[str, Bounder] = MappingProxyType(

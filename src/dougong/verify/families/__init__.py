@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from dougong.verify.case import Case
 from dougong.verify.families import (
+    cast,
     gemm,
     quantised_gemm,
 )
@@ -11,6 +12,7 @@ from dougong.verify.families import (
 _FAMILIES = (
     gemm,
     quantised_gemm,
+    cast,
 )
 
 

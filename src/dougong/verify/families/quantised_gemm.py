@@ -100,8 +100,9 @@ def _one_hot(generator: Generator, call: Callable[[Generator], Call]) -> Call:
     """The same layer with scales of 1 and one-hot activations: it returns its own weights."""
     made = call(generator)
     inputs = dict(made.inputs)
-    x = np.zeros(inputs["x"].shape, np.float32)
-    x[np.arange(len(x)), generator.permutation(x.shape[1])[: len(x)]] = 1
+    rows, columns = len(inputs["x"]), inputs["x"].shape[-1]
+    x = np.zeros((rows, columns), np.float32)
+    x[np.arange(rows), generator.permutation(columns)[:rows]] = 1
     inputs["x"] = x.astype(inputs["x"].dtype)
     one = {"uint8": 127}.get(inputs["weight_scale"].dtype.name, 1)
     inputs["weight_scale"] = np.full(inputs["weight_scale"].shape, one, inputs["weight_scale"].dtype)
