@@ -208,3 +208,17 @@ def test_every_second_layer_of_hunyuan_large_reads_its_neighbours_cache() -> Non
     assert sum(layer.count for layer in reading) == 32
     assert {linear.name.rsplit(".", 1)[-1] for linear in reading[0].linears} >= {"q_proj", "o_proj"}
     assert not {"k_proj", "v_proj"} & {linear.name.rsplit(".", 1)[-1] for linear in reading[0].linears}
+
+
+def test_step_3_reads_its_queries_through_a_bottleneck() -> None:
+    model = load_model("step-3", [SHIPPED])
+    # One head of keys and values of 256 each, in 61 layers of 16 bits.
+    assert kv_bytes_per_token(model) == 61 * 2 * 256 * 2
+    dense, routed = model.layers
+    assert (dense.count, routed.count) == (5, 56)
+    queries = {
+        linear.name.rsplit(".", 1)[-1]: (linear.inputs, linear.outputs)
+        for linear in routed.linears
+        if linear.name.endswith(("q_proj", "wq"))
+    }
+    assert queries == {"q_proj": (7168, 2048), "wq": (2048, 64 * 256)}

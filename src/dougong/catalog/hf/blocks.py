@@ -10,6 +10,7 @@ MLA: DeepSeek-V2, arXiv 2405.04434, section 2.1 and table 3.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dougong.catalog.hf.keys import EXPERTS, HEADS, LAYERS, TOKENS, VOCABULARY, Keys
@@ -62,6 +63,7 @@ class Heads:
     out_bias: bool = False
     qk_norm: str = ""  # "head": one weight per head dimension; "all": per query and key row
     gate: bool = False  # the query projection also yields a gate of the same width
+    query_rank: int = 0  # of a bottleneck, with a norm, that all query heads share; 0 without one
 
     @classmethod
     def of(
@@ -81,7 +83,8 @@ class Heads:
     @property
     def norms(self) -> int:
         """Parameters of the norms on queries and keys."""
-        return {"": 0, "head": 2 * self.dim, "all": (self.num + self.kv) * self.dim}[self.qk_norm]
+        own = {"": 0, "head": 2 * self.dim, "all": (self.num + self.kv) * self.dim}[self.qk_norm]
+        return own + self.query_rank
 
     def core(self, *, window: int | None = None, shares_cache: bool = False) -> Core:
         """The mixing part over a cache."""
@@ -93,10 +96,27 @@ class Heads:
     def linears(self, site: Site, hidden: int, *, prefix: str = "self_attn") -> list[Linear]:
         """Query, key, value and output projections."""
         rows = self.num * self.dim * (2 if self.gate else 1)
+        if self.query_rank:
+            query = [
+                site.linear(f"{prefix}.q_proj", "attention", hidden, self.query_rank, bias=self.bias),
+                site.linear(
+                    f"{prefix}.wq", "attention", self.query_rank, rows, shard="column", ways=self.num
+                ),
+            ]
+        else:
+            query = [
+                site.linear(
+                    f"{prefix}.q_proj",
+                    "attention",
+                    hidden,
+                    rows,
+                    shard="column",
+                    ways=self.num,
+                    bias=self.bias,
+                )
+            ]
         return [
-            site.linear(
-                f"{prefix}.q_proj", "attention", hidden, rows, shard="column", ways=self.num, bias=self.bias
-            ),
+            *query,
             site.linear(
                 f"{prefix}.k_proj",
                 "attention",
@@ -242,6 +262,17 @@ class Routed:
             f"{self.module}.0.gate_proj", num=self.num, top_k=self.top_k, inputs=self.width or hidden,
             ffn_size=self.ffn_size, matrices=3 if self.gated else 2, bias=self.bias,
         )  # fmt: skip
+
+
+def listed_layers(text: Keys, layers: int, *, otherwise: Iterable[int]) -> list[bool]:
+    """Which layers route, by their numbers in ``moe_layers_enum``; ``otherwise`` where nothing is listed."""
+    listed = text.get("moe_layers_enum")
+    if listed is None:
+        chosen = set(otherwise)
+    else:
+        words = listed.split(",") if isinstance(listed, str) else text.items("moe_layers_enum") or []
+        chosen = {int(str(word)) for word in words if str(word).strip().isdecimal() and len(str(word)) < 7}
+    return [i in chosen for i in range(layers)]
 
 
 def read_experts(text: Keys, *, num: tuple[str, ...], top_k: tuple[str, ...]) -> tuple[int, int]:

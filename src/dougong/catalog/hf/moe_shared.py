@@ -5,15 +5,16 @@ References
 transformers ``models/{glm4_moe,ernie4_5_moe,hunyuan_v1_moe,hy_v3}`` (``modeling_*.py``); MTP modules: SGLang
 ``glm4_moe_nextn.py``, ``hunyuan_v3_nextn.py``;
 Ling: ``modeling_bailing_moe_v2.py`` of inclusionAI/Ling-1T; Pangu Pro MoE: arXiv 2505.21411, table 1, and the
-``pangu_moe`` model of vllm-ascend 0.9 (biases on every attention projection).
+``pangu_moe`` model of vllm-ascend 0.9 (biases on every attention projection);
+Step-3: arXiv 2507.19427 and the ``step3_text`` model of vLLM.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from dougong.catalog.hf.blocks import Frame, Heads, Routed, read_experts, routed_layers
-from dougong.catalog.hf.keys import LAYERS, SIZE, Keys
+from dougong.catalog.hf.blocks import Frame, Heads, Routed, listed_layers, read_experts, routed_layers
+from dougong.catalog.hf.keys import HEADS, LAYERS, SIZE, TOKENS, Keys
 from dougong.catalog.hf.moe import uniform
 from dougong.catalog.hf.parts import Body
 from dougong.catalog.hf.quant import Recipe
@@ -80,6 +81,27 @@ def read_hunyuan(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
     sparse = [i >= first_dense for i in range(frame.layers)]
     shares = [i % sharing > 0 for i in range(frame.layers)]
     return uniform(frame, heads, recipe, routed=routed, sparse=sparse, dense_size=dense_size, shares=shares)
+
+
+def read_step3(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
+    """Read Step-3: queries through a bottleneck that all heads share, one head of keys and values, listed mixtures."""
+    frame = Frame.of(text, outer, max_context=65536)
+    # Its files say the context in the singular.
+    stated = text.count("max_position_embedding", "max_seq_len", default=frame.max_context, high=TOKENS)
+    frame = replace(frame, max_context=stated)
+    kv = text.count("num_attention_groups", "num_key_value_heads", default=1, high=HEADS)
+    rank = text.count("share_q_dim", default=2048)
+    heads = replace(Heads.of(text, frame.hidden, dim=256), kv=kv, query_rank=rank)
+    num, top_k = read_experts(text, num=("moe_num_experts",), top_k=("moe_top_k",))
+    routed = Routed(
+        num=num, top_k=top_k, ffn_size=text.count("moe_intermediate_size"),
+        shared_ffn_size=text.count("share_expert_dim", default=0, low=0), router="moe.gate",
+        module="moe.experts", shared="share_expert",
+    )  # fmt: skip
+    sparse = listed_layers(text, frame.layers, otherwise=range(4, frame.layers - 1))
+    dense_size = text.count("intermediate_size")
+    text.check()
+    return uniform(frame, heads, recipe, routed=routed, sparse=sparse, dense_size=dense_size)
 
 
 def read_hy_v3(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:

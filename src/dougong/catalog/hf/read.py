@@ -40,6 +40,7 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "glm4_moe": ("moe_shared", "read_glm4_moe"),
     "ernie4_5_moe": ("moe_shared", "read_ernie"),
     "hunyuan_v1_moe": ("moe_shared", "read_hunyuan"),
+    "step3_text": ("moe_shared", "read_step3"),
     "hy_v3": ("moe_shared", "read_hy_v3"),
     "bailing_moe": ("moe_shared", "read_bailing"),
     "PanguProMoE": ("moe_shared", "read_pangu"),
@@ -64,7 +65,7 @@ _OTHER_NAMES: Mapping[str, str] = {
     "kimi_k25": "kimi_k2", "kimi_k3": "kimi_linear", "qwen3_vl": "qwen3", "qwen3_vl_moe": "qwen3_moe",
     "qwen3_omni_moe": "qwen3_moe", "bailing_moe_v2": "bailing_moe", "minimax_text_01": "minimax_m1",
     "minimax_m3_vl": "minimax_m3", "step3p7": "step3p5", "deepseek_ref": "deepseek_v4",
-    "hunyuan": "hunyuan_v1_moe",
+    "hunyuan": "hunyuan_v1_moe", "step3_vl": "step3_text",
     "mimo_v2": "mimo_v2_flash",
 }  # fmt: skip
 _TOWERS = ("vision_config", "audio_config", "vision_tower_config")

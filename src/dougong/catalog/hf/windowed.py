@@ -16,6 +16,7 @@ from dougong.catalog.hf.blocks import (
     Heads,
     Routed,
     dense_ffn,
+    listed_layers,
     read_experts,
     routed_layers,
     with_mtp_entry,
@@ -94,14 +95,9 @@ def read_step(text: Keys, outer: Keys, recipe: Recipe, family: str) -> Body:
 
 
 def _step_layers(text: Keys, layers: int) -> list[bool]:
-    listed = text.get("moe_layers_enum")
-    if listed is None:
-        if text.has("first_k_dense_replace", "mlp_layer_types"):
-            return routed_layers(text, layers)
-        return [i >= 3 for i in range(layers)]
-    words = listed.split(",") if isinstance(listed, str) else text.items("moe_layers_enum") or []
-    chosen = {int(str(word)) for word in words if str(word).strip().isdecimal() and len(str(word)) < 7}
-    return [i in chosen for i in range(layers)]
+    if text.get("moe_layers_enum") is None and text.has("first_k_dense_replace", "mlp_layer_types"):
+        return routed_layers(text, layers)
+    return listed_layers(text, layers, otherwise=range(3, layers))
 
 
 def _feed(block: Block, site: Site, hidden: int, routed: Routed | None, dense_size: int) -> Block:
