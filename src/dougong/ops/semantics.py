@@ -75,6 +75,7 @@ SWITCHES: Mapping[str, Switch] = MappingProxyType(
             "how the quotient of a negative integer is rounded", ("floor", "truncate")
         ),
         "zero_scale": Switch("what quantising a token of zeros returns", ("zeros", "nan")),
+        "integer_tie": Switch("which integer a number halfway between two is quantised to", ("even", "away")),
         "half_round_trip": Switch(
             "whether a round trip through a narrow dtype rounds",
             ("rounds", "elided"),

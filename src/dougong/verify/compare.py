@@ -72,7 +72,8 @@ def hold(
         The dtype of the case, which says what precision classes there are.
     """
     if isinstance(bound, Rule):
-        held = np.broadcast_to(bound.holds(outputs), got.shape)
+        with np.errstate(all="ignore"):
+            held = np.broadcast_to(bound.holds(outputs), got.shape)
         return _first(name, held, value, got, bound.says)
     dtype = got.dtype.name
     if bound is None:

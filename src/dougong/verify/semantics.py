@@ -64,6 +64,7 @@ _STRICT: dict[str, tuple[str, ...]] = {
     "duplicate_write": ("last", "any"),
     "negative_division": ("floor",),
     "zero_scale": ("zeros",),
+    "integer_tie": ("even",),
     "half_round_trip": ("rounds",),
 }
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from dougong.backends.port import Array, Call
 from dougong.backends.reference import (
     cast,
+    dynamic_quant,
     gemm,
     quantised_gemm,
 )
@@ -20,6 +21,7 @@ _FAMILIES = (
     gemm,
     quantised_gemm,
     cast,
+    dynamic_quant,
 )
 
 FORMULAS: Mapping[str, Formula] = MappingProxyType(

@@ -9,6 +9,7 @@ import torch
 from dougong.backends.port import Answer, Call, Unsupported
 from dougong.backends.torch import (
     cast,
+    dynamic_quant,
     gemm,
     quantised_gemm,
 )
@@ -20,6 +21,7 @@ _FAMILIES = (
     gemm,
     quantised_gemm,
     cast,
+    dynamic_quant,
 )
 
 OPERATORS: Mapping[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}

@@ -21,7 +21,7 @@ def int8_matmul(call: Call, inputs: Tensors) -> dict[str, torch.Tensor]:
 
 def _integers(x: torch.Tensor, weight: torch.Tensor, x_zero: int = 0, weight_zero: int = 0) -> torch.Tensor:
     if x.dtype == weight.dtype == torch.int8 and x_zero == weight_zero == 0:
-        return torch._int_mm(x, weight.t())  # pyright: ignore[reportPrivateImportUsage]
+        return torch._int_mm(x, weight.t())  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
     if x.device.type != "cpu":
         raise Unsupported(f"PyTorch multiplies no integers but int8 by int8 on {x.device.type}")
     return torch.matmul(x.int() - x_zero, (weight.int() - weight_zero).t())

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from dougong.ops.definition import Definition
 from dougong.ops.definitions import (
     cast,
+    dynamic_quant,
     gemm,
     quantised_gemm,
 )
@@ -16,6 +17,7 @@ _FAMILIES = (
     gemm,
     quantised_gemm,
     cast,
+    dynamic_quant,
 )
 
 DEFINITIONS: Mapping[str, Definition] = MappingProxyType(

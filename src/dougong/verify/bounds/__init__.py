@@ -7,6 +7,7 @@ from dougong.backends import Array, Call
 from dougong.verify.bound import Bound, Rule
 from dougong.verify.bounds import (
     cast,
+    dynamic_quant,
     gemm,
     quantised_gemm,
 )
@@ -20,6 +21,7 @@ _FAMILIES = (
     gemm,
     quantised_gemm,
     cast,
+    dynamic_quant,
 )
 
 BOUNDS: Mapping[str, Bounder] = MappingProxyType(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dougong.verify.case import Case
 from dougong.verify.families import (
     cast,
+    dynamic_quant,
     gemm,
     quantised_gemm,
 )
@@ -13,6 +14,7 @@ _FAMILIES = (
     gemm,
     quantised_gemm,
     cast,
+    dynamic_quant,
 )
 
 

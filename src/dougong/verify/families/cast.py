@@ -8,24 +8,13 @@ from functools import partial
 import numpy as np
 
 from dougong.backends import Array, Call
+from dougong.verify.bound import LARGEST, SMALLEST_NORMAL
 from dougong.verify.case import Case
 from dougong.verify.numbers import LAYOUTS, cast, dtype_of, laid_out, normal
 
 Generator = np.random.Generator
 
 _NARROW = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
-_LARGEST = {
-    "float16": 65504.0,
-    "bfloat16": 3.3895313892515355e38,
-    "float8_e4m3fn": 448.0,
-    "float8_e5m2": 57344.0,
-}
-_SMALLEST_NORMAL = {
-    "float16": 2.0**-14,
-    "bfloat16": 2.0**-126,
-    "float8_e4m3fn": 2.0**-6,
-    "float8_e5m2": 2.0**-14,
-}
 _PAIRS = (
     ("float32", "float16"),
     ("float32", "bfloat16"),
@@ -63,9 +52,9 @@ def _finite(dtype: str) -> Array:
 def _ties(to: str) -> Array:
     """Return what lies halfway between two neighbours of ``to``, and one float32 beside it on both sides."""
     values = _finite(to)
-    values = values[np.abs(values) >= _SMALLEST_NORMAL[to]]
+    values = values[np.abs(values) >= SMALLEST_NORMAL[to]]
     half = ((values[1:] + values[:-1]) / 2)[np.abs(values[1:] - values[:-1]) < 1e38].astype(np.float32)
-    half = half[np.abs(half) >= _SMALLEST_NORMAL[to]]
+    half = half[np.abs(half) >= SMALLEST_NORMAL[to]]
     return np.concatenate((half, np.nextafter(half, np.float32(0)), np.nextafter(half, np.float32(np.inf))))
 
 
@@ -87,13 +76,13 @@ def _all_that_fit(dtype: str, to: str) -> Array:
     """Return every value of ``dtype`` that is normal or zero in ``to`` and does not overflow."""
     values = codes(dtype)
     wide = np.abs(_wide(values))
-    largest, least = _LARGEST.get(to, np.inf), _SMALLEST_NORMAL.get(to, 0.0)
+    largest, least = LARGEST[to], SMALLEST_NORMAL[to]
     return values[~((wide > largest) & np.isfinite(wide)) & ((wide >= least) | (wide == 0)) & ~np.isinf(wide)]
 
 
 def _subnormal(to: str) -> Array:
     values = _finite(to)
-    values = values[(np.abs(values) < _SMALLEST_NORMAL[to]) & (values != 0)]
+    values = values[(np.abs(values) < SMALLEST_NORMAL[to]) & (values != 0)]
     between = (values[1:] + values[:-1]) / 2
     if to == "bfloat16":  # half a step of it is a subnormal float32: kept in the same switch
         between = values[:-1] + (values[1:] - values[:-1]) * 0.25
@@ -101,10 +90,10 @@ def _subnormal(to: str) -> Array:
 
 
 def _too_large(dtype: str, to: str) -> Array:
-    largest = _LARGEST[to]
+    largest = LARGEST[to]
     steps = np.array([1.0, 1.0 + 2.0**-12, 1.03, 1.04, 1.07, 1.25, 2.0, 3.0, 1000.0])
     beyond = np.concatenate((steps, -steps)) * largest
-    beyond = beyond[np.abs(beyond) <= _LARGEST.get(dtype, 3.4028234e38)]
+    beyond = beyond[np.abs(beyond) <= LARGEST[dtype]]
     return beyond.astype(np.float32).astype(dtype_of(dtype))
 
 
