@@ -107,8 +107,32 @@ def test_a_trace_brings_lengths_and_load(run: Run, model: str, tmp_path: Path) -
     assert without["rate_requests_per_s"] is None
 
 
-def test_assumed_lengths_are_said(run: Run, model: str) -> None:
+def test_requests_of_a_trace_beyond_the_context_are_told(run: Run, model: str, tmp_path: Path) -> None:
+    trace = tmp_path / "t.jsonl"
+    rows = [{"prompt_tokens": tokens, "output_tokens": 10} for tokens in (200_000, *[100] * 9)]
+    trace.write_text("\n".join(map(json.dumps, rows)))
+    said = run("plan", model, *ON, "--trace", str(trace)).out
+    assert (
+        "10 % of the trace's 10 requests are longer than the model's context of 131,072 tokens"
+        in " ".join(said.split())
+    )
+
+
+def test_assumed_lengths_are_said_and_cut_to_a_short_context(run: Run, model: str) -> None:
     assert "assumed" in run("plan", model, *ON).out
+    short = run("plan", "llama-2-7b", "--on", "hgx-h100", "--json").json["request"]["workload"]
+    assert short["prompt_tokens"] + short["output_tokens"] == 4096
+    assert "cut to the model's context" in short["source"]
+    assert run("plan", "llama-2-7b", "--on", "hgx-h100", "--prompt", "4096").code == 1
+    assert (
+        run("plan", "llama-2-7b", "--on", "hgx-h100", "--prompt", "4096", "--max-context", "8192").code == 0
+    )
+
+
+def test_one_wrong_cache_dtype_is_one_fault(run: Run, model: str) -> None:
+    said = run("plan", model, *ON, "--kv-dtype", "q4_k_m")
+    assert said.code == 2
+    assert "faults" not in said.err
 
 
 def test_compare_sets_systems_side_by_side(run: Run, model: str) -> None:

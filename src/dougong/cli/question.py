@@ -239,6 +239,7 @@ def read_workload(words: Words, faults: Faults) -> Workload:
                 "prefix_hit_frac": trace.prefix_hit_frac,
                 "rate_requests_per_s": trace.rate_requests_per_s,
                 "source": trace.source,
+                "totals": trace.totals,
             }
     if (hit := faults.quantity("--prefix-hit", words.get("prefix_hit"), "1")) is not None:
         given["prefix_hit_frac"] = hit

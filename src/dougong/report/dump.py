@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Raised when a key goes away or changes its meaning; a new key does not raise it."""
 
-_OWN_SCHEMAS = {"plan": 2, "infeasible": 2, "comparison": 2, "case": 2}
-"""By kind, where a kind of answer has gone ahead of the others; 2: memory keys end in ``_bytes``."""
+_OWN_SCHEMAS = {"plan": 2, "infeasible": 2, "comparison": 2, "fit": 2, "case": 2}
+"""By kind, where a kind of answer has gone ahead of the others; 2: memory keys end in ``_bytes``, and
+rates per chip are over the chips that count."""
 
 JsonValue = Any
 
