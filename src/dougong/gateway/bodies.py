@@ -12,7 +12,17 @@ _CHECKED_BYTES = 1 << 20  # longer answers are held to their braces; reading all
 
 
 class MalformedReply(Exception):
-    """Bytes that are no answer of an engine; the message quotes none of them."""
+    """Bytes that are no answer of an engine; the message quotes none of them.
+
+    Parameters
+    ----------
+    before
+        Good events that came with them, before them.
+    """
+
+    def __init__(self, message: str, before: bytes = b"") -> None:
+        super().__init__(message)
+        self.before = before
 
 
 def outgoing(

@@ -14,7 +14,7 @@ from dougong.gateway.health import Health
 from dougong.gateway.logs import Log
 from dougong.gateway.pool import Pool
 from dougong.gateway.records import Entry, Records
-from dougong.gateway.relay import Call, Relay
+from dougong.gateway.relay import Call, Relay, stopped
 from dougong.gateway.settings import Replica, Settings
 from dougong.metrics import RequestRecord
 
@@ -51,6 +51,14 @@ class Gateway:
         self.started_unix_s = time.time()
         self._zero_s = 0.0
         self._fault_told_s = float("-inf")
+
+    def stop_calls(self) -> None:
+        """End what still runs, each with an error that says so."""
+        self.relay.stopping = True
+        self.pool.refuse_all(stopped)
+        for call in self.calls:
+            if call.exchange is not None:
+                call.exchange.abort(stopped().message)
 
     def lost(self) -> dict[str, int]:
         """What could not be written so far."""

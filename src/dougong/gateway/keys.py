@@ -258,11 +258,9 @@ def add_key(path: Path, name: str, **limits: Any) -> str:
 def remove_key(path: Path, name: str) -> None:
     """Take a key out of a file; a running gateway drops it within seconds."""
     entries = read_keys(path)
-    kept = [entry for entry in entries if entry.name != name]
+    kept, names = [entry for entry in entries if entry.name != name], [entry.name for entry in entries]
     if len(kept) == len(entries):
-        raise UnknownId(
-            "key", name, [entry.name for entry in entries], hint="list them with: dougong keys list"
-        )
+        raise UnknownId("key", name, names, hint=f"there are: {', '.join(sorted(names)[:20]) or 'none'}")
     write_keys(path, kept)
 
 

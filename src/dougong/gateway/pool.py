@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from dougong.gateway.settings import Replica, Settings
 from dougong.gateway.upstream import Client
@@ -200,6 +200,13 @@ class Pool:
                     break
                 member.in_flight += 1
                 waiter.turn.set_result(member)
+
+    def refuse_all(self, refusal: Callable[[], Refusal]) -> None:
+        """Send away those who wait."""
+        for queue in self.queues.values():
+            for waiter in queue:
+                if not waiter.turn.done():
+                    waiter.turn.set_exception(refusal())
 
     def others(self, model: str, excluded: Collection[Member]) -> bool:
         """Whether some well replica is not among these."""

@@ -22,6 +22,11 @@ _LONGEST_ERROR_BYTES = 1 << 20
 _EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
+def stopped() -> Refusal:
+    """What is answered while the gateway ends."""
+    return Refusal(503, "the gateway is being stopped", code="draining", retry_after_s=5.0, close=True)
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """One request while it is here; all times on the loop's clock [s]."""
@@ -88,6 +93,7 @@ class Relay:
     ) -> None:
         self.settings, self.pool = settings, pool
         self.on_doubt, self.on_retry, self.tell = on_doubt, on_retry, tell
+        self.stopping = False
 
     async def carry(self, call: Call, send: Send, headers: list[Header]) -> None:
         """Answer a call.
@@ -102,6 +108,8 @@ class Relay:
         asked = call.request.get("max_completion_tokens") or call.request.get("max_tokens")
         max_tokens = asked if isinstance(asked, int) and asked > 0 else None
         for _ in range(self.settings.max_attempts):
+            if self.stopping:
+                raise stopped()
             if failed is not None and not self.pool.others(call.model, tried):
                 break
             member = await self.pool.acquire(call.model, max_tokens, tried)
@@ -122,6 +130,8 @@ class Relay:
                 call.deadline_s = float("inf")
                 self.pool.release(member)
         assert failed is not None
+        if self.stopping:
+            raise stopped()
         call.status = "timeout" if failed.timeout else "shed" if failed.refusal.status == 429 else "error"
         raise failed.refusal
 
@@ -272,7 +282,8 @@ class Relay:
         refusal = Refusal(504 if timeout else 502, str(fault), code="engine_broke_off")
         call.deadline_s = _now() + self.settings.stall_timeout_s
         call.writing = True
-        await send({"type": "http.response.body", "body": refusal.event()})
+        good = fault.before if isinstance(fault, MalformedReply) else b""
+        await send({"type": "http.response.body", "body": good + refusal.event()})
         call.writing = False
 
     def _blame(self, member: Member) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
+import sys
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
@@ -14,12 +16,16 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from dougong.errors import EnvironmentLacking, InputError
+from dougong.gateway.core import Gateway
+from dougong.gateway.logs import Log
 from dougong.gateway.settings import Settings
 from dougong.gateway.wire import Refusal, request_id
 
 _LONGEST_HEAD_BYTES = 65_536
 _KEEP_ALIVE_S = 75
 _BACKLOG = 4096
+_FILES = 65_536
+_LAST_WORDS_S = 5  # for the errors of answers that are cut off by a stop
 _PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -135,8 +141,11 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say that no more is taken, then let running answers end."""
-        self.app.state.gateway.draining = True
+        gateway: Gateway = self.app.state.gateway
+        gateway.draining = True
+        end = asyncio.get_running_loop().call_later(gateway.settings.drain_s, gateway.stop_calls)
         await super().shutdown(sockets)
+        end.cancel()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -176,6 +185,31 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _LogHandler(logging.Handler):
+    """Hands the server's own warnings on as events; of an exception only its type."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self.log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        self.log.say("server", level=record.levelname.lower(), error=record.getMessage(), exception=kind)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system lets us; 1,024 files are 500 streams."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def serve_app(
     app: Starlette,
     *,
@@ -200,7 +234,9 @@ async def serve_app(
     on_ready
         Called with the base URL once it listens.
     """
-    settings: Settings = app.state.gateway.settings
+    gateway: Gateway = app.state.gateway
+    settings = gateway.settings
+    _raise_file_limit()
     listener = bind(host, port) if listener is None else listener
     url = url_of(listener)
     config = uvicorn.Config(
@@ -213,11 +249,18 @@ async def serve_app(
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_graceful_shutdown=round(settings.drain_s) + _LAST_WORDS_S,
         backlog=_BACKLOG,
     )
     ready = None if on_ready is None else lambda: on_ready(url)
-    await _Server(config, app, stop, ready).serve(sockets=[listener])
+    handler = _LogHandler(gateway.log)
+    logger = logging.getLogger("uvicorn")
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        await _Server(config, app, stop, ready).serve(sockets=[listener])
+    finally:
+        logger.removeHandler(handler)
 
 
 def run_app(app: Starlette, **words: Any) -> None:

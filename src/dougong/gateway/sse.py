@@ -92,7 +92,14 @@ class StreamState:
         """
         if self.has_token and not self._is_special(events) and _are_plain(events):
             return events  # nearly always: nothing to be learned
-        kept = [event for event in _events(events) if self._one(event)]
+        kept: list[bytes] = []
+        for event in _events(events):
+            try:
+                if self._one(event):
+                    kept.append(event)
+            except MalformedReply as fault:
+                fault.before = b"".join(kept)
+                raise
         return b"".join(kept)
 
     @staticmethod
