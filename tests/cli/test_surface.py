@@ -27,6 +27,11 @@ FROZEN = {
         "--catalog", "--plot", "--json",
     ],
     "dougong backtest": ["--by", "--worst", "--only-validate", "--catalog", "--plot", "--json"],
+    "dougong measure": [
+        "--users", "--rate", "--trace", "--arrivals", "--prompt", "--output", "--duration", "--requests", "--warmup",
+        "--timeout", "--ttft", "--tpot", "--seed", "--model", "--api", "--api-key-file", "--plan", "--out", "--plot",
+        "--json",
+    ],
     "dougong explain-error": ["--in", "--catalog", "--json"],
     "dougong catalog": [],
     "dougong catalog list": ["--vendor", "--catalog", "--json"],

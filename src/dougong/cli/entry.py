@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": ("dougong.cli.compare:compare", "Plan a model on several systems, side by side."),
     "fit": ("dougong.cli.fit:fit", "Show which models fit which systems."),
     "serve": ("dougong.cli.serve:serve", "Run a model behind an OpenAI-compatible endpoint."),
+    "measure": ("dougong.cli.measure:measure", "Load a live endpoint and say what it does."),
     "backtest": ("dougong.cli.backtest:backtest", "Hold predictions against published measurements."),
     "explain-error": (
         "dougong.cli.explain_error:explain_error",
