@@ -44,6 +44,13 @@ FROZEN = {
         "--keys", "--allow-open", "--no-records", "--refresh", "--dry-run", "--json",
     ],
     "dougong completion": [],
+    "dougong verify": [],
+    "dougong verify ops": [
+        "--backend", "--profile", "--semantics", "--only", "--seed", "--ledger", "--python", "--jobs", "--threads",
+        "--timeout", "--memory", "--out", "--json", "--junit", "--no-mutants",
+    ],
+    "dougong verify list": ["--profile", "--only", "--json"],
+    "dougong verify mutants": ["--only", "--all", "--profile", "--seed", "--json"],
 }  # fmt: skip
 
 

@@ -88,11 +88,11 @@ def answer(
         (f"{name}: {what}" for name, each in arrays.items() if (what := each.changed())), None
     )
     repeated = header["repeat"] and reply["wrote"] is None
-    reply["unsteady"] = _unsteady(backend, call, outputs, kept) if repeated else None
+    reply["unsteady"] = unsteady(backend, call, outputs, kept) if repeated else None
     return reply, kept
 
 
-def _unsteady(
+def unsteady(
     backend: Backend, call: Call, outputs: Mapping[str, Array], kept: Mapping[str, Array]
 ) -> str | None:
     """Run another call of the same shapes, then the same call again; say what became of the first answer."""

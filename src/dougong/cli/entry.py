@@ -32,6 +32,7 @@ COMMANDS = {
         "dougong.cli.explain_error:explain_error",
         "Take the prediction of one published case apart.",
     ),
+    "verify": ("dougong.cli.verify:verify", "Prove that a chip and its software compute right."),
     "catalog": ("dougong.cli.catalog:catalog", "List, show and compare the records behind the numbers."),
     "keys": ("dougong.cli.keys:keys", "Make, list and remove API keys of a gateway."),
     "completion": ("dougong.cli.completion:completion", "Print a completion script for your shell."),

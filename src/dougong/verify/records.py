@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -260,18 +260,3 @@ def _header(line: Mapping[str, Any]) -> Header:
     if line["stack_sha256"] != header.stack_sha256:
         raise ValueError("the digest of the stack is not that of its elements")
     return header
-
-
-def run_to_json(record: RunRecord, failures: Sequence[Result]) -> dict[str, Any]:
-    """Return the summary of a run for ``--json``."""
-    header = {
-        name: value for name, value in record.header.to_json().items() if name not in ("kind", "schema")
-    }
-    return {
-        "run": header,
-        "counts": record.counts(),
-        "families": record.by_family(),
-        "mutation": dict(record.mutation),
-        "seconds": round(record.seconds, 3),
-        "failures": [result_to_json(result) for result in failures],
-    }

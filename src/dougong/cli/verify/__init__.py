@@ -1,0 +1,23 @@
+"""``dougong verify``: whether a chip and its software compute the right thing."""
+
+from __future__ import annotations
+
+import click
+
+from dougong.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "ops": ("dougong.cli.verify.ops:ops", "Run the operator suite on a backend."),
+    "list": ("dougong.cli.verify.listing:list_", "List backends, families, cases, mutants or switches."),
+    "mutants": ("dougong.cli.verify.mutants:mutants", "Prove the suite on deliberately wrong backends."),
+}
+
+
+@click.group(
+    "verify",
+    cls=LazyGroup,
+    commands_at=COMMANDS,
+    short_help="Prove that a chip and its software compute right.",
+)
+def verify() -> None:
+    """Prove that a chip and its software compute the right thing, and sign it."""

@@ -1,0 +1,1 @@
+"""Runs of the operator suite as text, JSON, JUnit XML and one page."""
