@@ -81,9 +81,6 @@ _SHARE_OF_MEMORY = 0.7
 )
 @click.option("--junit", cls=Option, section="Output", metavar="FILE", help="Also write JUnit XML.")
 @click.option(
-    "--html", cls=Option, section="Output", metavar="FILE", help="Also write one page for a reader."
-)
-@click.option(
     "--no-mutants", cls=Option, section="Output", is_flag=True,
     help="Leave out the mutation score where it has not been measured for this suite.",
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -71,10 +72,11 @@ def mutation_sentence(mutation: Mapping[str, object]) -> str:
     if not mutation:
         return "The suite has not been proven on its mutants here: dougong verify mutants"
     survivors = mutation.get("survivors")
-    names = (
-        f"; survivors: {', '.join(map(str, survivors))}" if isinstance(survivors, list) and survivors else ""
+    names = ", ".join(str(name) for name in cast("list[object]", survivors)) if survivors else ""
+    return (
+        f"The suite catches {mutation.get('caught')} of {mutation.get('mutants')} deliberately wrong backends"
+        f"{f'; survivors: {names}' if names else ''}."
     )
-    return f"The suite catches {mutation.get('caught')} of {mutation.get('mutants')} deliberately wrong backends{names}."
 
 
 def draw_trials(found: Sequence[Trial], total: Mapping[str, object]) -> RenderableType:
