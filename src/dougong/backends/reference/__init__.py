@@ -12,6 +12,7 @@ from dougong.backends.reference import (
     cast,
     dynamic_quant,
     gemm,
+    norm,
     quantised_gemm,
 )
 
@@ -22,6 +23,7 @@ _FAMILIES = (
     quantised_gemm,
     cast,
     dynamic_quant,
+    norm,
 )
 
 FORMULAS: Mapping[str, Formula] = MappingProxyType(

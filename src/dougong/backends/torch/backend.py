@@ -11,6 +11,7 @@ from dougong.backends.torch import (
     cast,
     dynamic_quant,
     gemm,
+    norm,
     quantised_gemm,
 )
 from dougong.backends.torch.arrays import to_array, to_tensor
@@ -22,6 +23,7 @@ _FAMILIES = (
     quantised_gemm,
     cast,
     dynamic_quant,
+    norm,
 )
 
 OPERATORS: Mapping[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}

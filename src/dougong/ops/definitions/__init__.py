@@ -10,6 +10,7 @@ from dougong.ops.definitions import (
     cast,
     dynamic_quant,
     gemm,
+    norm,
     quantised_gemm,
 )
 
@@ -18,6 +19,7 @@ _FAMILIES = (
     quantised_gemm,
     cast,
     dynamic_quant,
+    norm,
 )
 
 DEFINITIONS: Mapping[str, Definition] = MappingProxyType(

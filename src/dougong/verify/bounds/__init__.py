@@ -9,6 +9,7 @@ from dougong.verify.bounds import (
     cast,
     dynamic_quant,
     gemm,
+    norm,
     quantised_gemm,
 )
 
@@ -22,6 +23,7 @@ _FAMILIES = (
     quantised_gemm,
     cast,
     dynamic_quant,
+    norm,
 )
 
 BOUNDS: Mapping[str, Bounder] = MappingProxyType(

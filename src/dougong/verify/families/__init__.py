@@ -7,6 +7,7 @@ from dougong.verify.families import (
     cast,
     dynamic_quant,
     gemm,
+    norm,
     quantised_gemm,
 )
 
@@ -15,6 +16,7 @@ _FAMILIES = (
     quantised_gemm,
     cast,
     dynamic_quant,
+    norm,
 )
 
 
