@@ -14,6 +14,7 @@ from dougong.backends.reference import (
     gemm,
     norm,
     quantised_gemm,
+    rope,
 )
 
 Formula = Callable[[Call], dict[str, Array]]
@@ -24,6 +25,7 @@ _FAMILIES = (
     cast,
     dynamic_quant,
     norm,
+    rope,
 )
 
 FORMULAS: Mapping[str, Formula] = MappingProxyType(

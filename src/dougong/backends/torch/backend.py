@@ -13,6 +13,7 @@ from dougong.backends.torch import (
     gemm,
     norm,
     quantised_gemm,
+    rope,
 )
 from dougong.backends.torch.arrays import to_array, to_tensor
 
@@ -24,6 +25,7 @@ _FAMILIES = (
     cast,
     dynamic_quant,
     norm,
+    rope,
 )
 
 OPERATORS: Mapping[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}

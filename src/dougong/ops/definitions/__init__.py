@@ -12,6 +12,7 @@ from dougong.ops.definitions import (
     gemm,
     norm,
     quantised_gemm,
+    rope,
 )
 
 _FAMILIES = (
@@ -20,6 +21,7 @@ _FAMILIES = (
     cast,
     dynamic_quant,
     norm,
+    rope,
 )
 
 DEFINITIONS: Mapping[str, Definition] = MappingProxyType(

@@ -11,6 +11,7 @@ from dougong.verify.bounds import (
     gemm,
     norm,
     quantised_gemm,
+    rope,
 )
 
 Bounder = Callable[[Call, Mapping[str, Array]], Mapping[str, Bound | Rule]]
@@ -24,6 +25,7 @@ _FAMILIES = (
     cast,
     dynamic_quant,
     norm,
+    rope,
 )
 
 BOUNDS: Mapping[str, Bounder] = MappingProxyType(

@@ -9,6 +9,7 @@ from dougong.verify.families import (
     gemm,
     norm,
     quantised_gemm,
+    rope,
 )
 
 _FAMILIES = (
@@ -17,6 +18,7 @@ _FAMILIES = (
     cast,
     dynamic_quant,
     norm,
+    rope,
 )
 
 
