@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.bound import LARGEST, SMALLEST_NORMAL
 from dougong.verify.case import Case
+from dougong.verify.families.listing import Details, listed
 from dougong.verify.numbers import LAYOUTS, cast, dtype_of, laid_out, normal
 
 Generator = np.random.Generator
@@ -130,22 +132,10 @@ def _case(
     edge: str,
     *,
     op: str = "cast",
-    profile: str = "standard",
-    provenance: tuple[str, ...] = (),
-    switches: tuple[str, ...] = (),
+    **details: Unpack[Details],
 ) -> Case:
-    return Case(
-        id=f"cast/{what}-{dtype}",
-        family="cast",
-        op=op,
-        dtype=dtype,
-        make=make,
-        edge=edge,
-        profile=profile,
-        provenance=provenance,
-        switches=switches,
-        exact=op != "cast" or "integer_cast" not in switches,
-    )
+    details["exact"] = op != "cast" or "integer_cast" not in details.get("switches", ())
+    return listed("cast", op, what, dtype, make, edge, **details)
 
 
 def _overflow_switch(to: str) -> str:

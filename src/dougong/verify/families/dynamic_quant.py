@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
 from dougong.verify.case import Case
+from dougong.verify.families.listing import Details, listed
 from dougong.verify.geometry import matrix, model
 from dougong.verify.numbers import cast, dtype_of, filled, laid_out, normal
 
@@ -133,25 +135,9 @@ def _case(
     edge: str,
     *,
     op: str = "dynamic_quant",
-    geometry: str = "edge",
-    profile: str = "standard",
-    provenance: tuple[str, ...] = (),
-    relations: tuple[str, ...] = (),
-    switches: tuple[str, ...] = (),
+    **details: Unpack[Details],
 ) -> Case:
-    return Case(
-        id=f"dynamic_quant/{what}-{dtype}",
-        family="dynamic_quant",
-        op=op,
-        dtype=dtype,
-        make=make,
-        geometry=geometry,
-        edge=edge,
-        profile=profile,
-        provenance=provenance,
-        relations=relations,
-        switches=switches,
-    )
+    return listed("dynamic_quant", op, what, dtype, make, edge, **details)
 
 
 def _shapes(dtype: str, to: str) -> Iterator[Case]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
 from dougong.verify.case import Case
+from dougong.verify.families.listing import Details, listed
 from dougong.verify.geometry import matrix
 from dougong.verify.numbers import LAYOUTS, cast, filled, integers, laid_out, normal, positive
 
@@ -129,27 +131,9 @@ def _case(
     edge: str,
     *,
     op: str = "linear",
-    geometry: str = "edge",
-    profile: str = "standard",
-    provenance: tuple[str, ...] = (),
-    relations: tuple[str, ...] = (),
-    switches: tuple[str, ...] = (),
-    exact: bool = False,
+    **details: Unpack[Details],
 ) -> Case:
-    return Case(
-        id=f"gemm/{op}-{what}-{dtype}",
-        family="gemm",
-        op=op,
-        dtype=dtype,
-        make=make,
-        geometry=geometry,
-        edge=edge,
-        profile=profile,
-        provenance=provenance,
-        relations=relations,
-        switches=switches,
-        exact=exact,
-    )
+    return listed("gemm", op, f"{op}-{what}", dtype, make, edge, **details)
 
 
 def _models(dtype: str) -> Iterator[Case]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
 from dougong.verify.case import Case
+from dougong.verify.families.listing import Details, listed
 from dougong.verify.geometry import core, model
 from dougong.verify.numbers import cast, dtype_of, filled, laid_out, normal
 
@@ -128,29 +130,9 @@ _ROWS: tuple[tuple[str, Rows, str], ...] = (
 
 
 def _case(
-    op: str,
-    what: str,
-    dtype: str,
-    make: Callable[[Generator], Call],
-    edge: str,
-    *,
-    geometry: str = "edge",
-    profile: str = "standard",
-    relations: tuple[str, ...] = (),
-    asks_precision: bool = False,
+    op: str, what: str, dtype: str, make: Callable[[Generator], Call], edge: str, **details: Unpack[Details]
 ) -> Case:
-    return Case(
-        id=f"norm/{op.replace('_', '-')}-{what}-{dtype}",
-        family="norm",
-        op=op,
-        dtype=dtype,
-        make=make,
-        geometry=geometry,
-        edge=edge,
-        profile=profile,
-        relations=relations,
-        asks_precision=asks_precision,
-    )
+    return listed("norm", op, f"{op.replace('_', '-')}-{what}", dtype, make, edge, **details)
 
 
 def _models(dtype: str) -> Iterator[Case]:

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 
-from dougong.backends import Array, Call
+from dougong.backends import Call
 from dougong.ops.definition import FLOATS
 from dougong.verify.case import Case
+from dougong.verify.families.listing import Details, listed
+from dougong.verify.families.quantised_calls import (
+    fp8,
+    fp8_block,
+    int8,
+    int8_filled,
+    mxfp4,
+    mxfp8,
+    nvfp4,
+    one_hot,
+    w4a16,
+    w8a8,
+    w8a8_scaled,
+    w8a16,
+)
 from dougong.verify.geometry import experts, matrix
-from dougong.verify.numbers import cast, dtype_of, filled, normal
 
 Generator = np.random.Generator
 
@@ -26,187 +41,10 @@ _OUTS = ("bfloat16", "float16", "float32")
 _SMALLEST_FLOAT32 = 2.0**-149
 
 
-def codes(generator: Generator, shape: tuple[int, ...], dtype: str) -> Array:
-    """Bytes of every value: int8, uint8 or packed nibbles."""
-    info = np.iinfo(dtype)
-    return generator.integers(info.min, info.max, shape, dtype_of(dtype).type, endpoint=True)
-
-
-def _scales(generator: Generator, shape: tuple[int, ...], dtype: str, size: float, spread: float) -> Array:
-    """Scales about ``size`` that differ by up to ``spread`` from their neighbours: a wrong index is seen."""
-    return cast(size * spread ** generator.uniform(-1, 1, shape), dtype)
-
-
-def _int8(
-    generator: Generator, *, m: int, n: int, k: int, dtype: str, zero_points: tuple[int, int] = (0, 0)
-) -> Call:
-    inputs = {"x": codes(generator, (m, k), dtype), "weight": codes(generator, (n, k), "int8")}
-    attributes = {"x_zero_point": zero_points[0], "weight_zero_point": zero_points[1]}
-    return Call(op="int8_matmul", inputs=inputs, attributes=attributes)
-
-
-def _int8_filled(generator: Generator, *, k: int, dtype: str, x: int, weight: int) -> Call:
-    del generator
-    return Call(
-        op="int8_matmul",
-        inputs={"x": np.full((3, k), x, dtype_of(dtype)), "weight": np.full((5, k), weight, np.int8)},
-    )
-
-
-def w8a8(
-    generator: Generator, *, m: int, n: int, k: int, out: str, per_token: bool, per_channel: bool
-) -> Call:
-    """Make a layer of int8 weights and activations, each with one scale or one per row."""
-    size = 1 / (73.0 * 73.0 * k**0.5)
-    x_scale = _scales(generator, (m,), "float32", 1.0, 8.0) if per_token else filled((m,), "float32", 0.37)
-    weight_scale = (
-        _scales(generator, (n,), "float32", size, 8.0) if per_channel else filled((n,), "float32", size)
-    )
-    inputs = {"x": codes(generator, (m, k), "int8"), "weight": codes(generator, (n, k), "int8")}
-    return Call(
-        op="linear_w8a8",
-        inputs={**inputs, "x_scale": x_scale, "weight_scale": weight_scale},
-        attributes={"out_dtype": out},
-    )
-
-
-def _w8a8_scaled(generator: Generator, *, out: str, x_scale: float, zero_rows: bool) -> Call:
-    call = w8a8(generator, m=7, n=66, k=130, out=out, per_token=True, per_channel=True)
-    inputs = dict(call.inputs)
-    inputs["x_scale"] = filled((7,), "float32", x_scale)
-    if zero_rows:
-        inputs["x"] = inputs["x"].copy()
-        inputs["x"][2:4] = 0
-        inputs["x_scale"][2] = 0
-    return Call(op=call.op, inputs=inputs, attributes=call.attributes)
-
-
-def _w8a16(generator: Generator, *, m: int, n: int, k: int, dtype: str) -> Call:
-    inputs = {"x": normal(generator, (m, k), dtype), "weight": codes(generator, (n, k), "int8")}
-    scale = _scales(generator, (n,), dtype, 1 / (73 * k**0.5), 8.0)
-    return Call(op="linear_w8a16", inputs={**inputs, "weight_scale": scale})
-
-
-def w4a16(generator: Generator, *, m: int, n: int, k: int, group: int, zero_points: bool, dtype: str) -> Call:
-    """Make a layer of 4-bit weights in groups, with or without zero points."""
-    inputs = {"x": normal(generator, (m, k), dtype), "weight": codes(generator, (n, k // 2), "uint8")}
-    inputs["weight_scale"] = _scales(generator, (n, k // group), dtype, 1 / (4.6 * k**0.5), 4.0)
-    if zero_points:
-        inputs["weight_zero_point"] = generator.integers(0, 15, (n, k // group), np.uint8, endpoint=True)
-    return Call(op="linear_w4a16", inputs=inputs, attributes={"group": group})
-
-
-def _one_hot(generator: Generator, call: Callable[[Generator], Call]) -> Call:
-    """The same layer with scales of 1 and one-hot activations: it returns its own weights."""
-    made = call(generator)
-    inputs = dict(made.inputs)
-    rows, columns = len(inputs["x"]), inputs["x"].shape[-1]
-    x = np.zeros((rows, columns), np.float32)
-    x[np.arange(rows), generator.permutation(columns)[:rows]] = 1
-    inputs["x"] = x.astype(inputs["x"].dtype)
-    one = {"uint8": 127}.get(inputs["weight_scale"].dtype.name, 1)
-    inputs["weight_scale"] = np.full(inputs["weight_scale"].shape, one, inputs["weight_scale"].dtype)
-    if "weight_scale_2" in inputs:
-        inputs["weight_scale_2"] = filled((), "float32")
-    return Call(op=made.op, inputs=inputs, attributes=made.attributes)
-
-
-def _fp8(
-    generator: Generator, *, m: int, n: int, k: int, kind: str, out: str, per_row: bool, spread: float = 8.0
-) -> Call:
-    shapes = ((m,), (n,))
-    x_scale, weight_scale = (
-        _scales(generator, shape, "float32", size, spread) if per_row else filled(shape, "float32", size)
-        for shape, size in zip(shapes, (0.013, 1 / (0.013 * k**0.5)), strict=True)
-    )
-    return Call(
-        op="linear_fp8",
-        inputs={
-            "x": normal(generator, (m, k), kind),
-            "weight": normal(generator, (n, k), "float8_e4m3fn"),
-            "x_scale": x_scale,
-            "weight_scale": weight_scale,
-        },
-        attributes={"out_dtype": out},
-    )
-
-
-def fp8_block(generator: Generator, *, m: int, n: int, k: int, out: str, block: int = 128) -> Call:
-    """Make a layer of float8 with one scale per block of the weight and per piece of a row."""
-    down, across = -(-n // block), -(-k // block)
-    return Call(
-        op="linear_fp8_block",
-        inputs={
-            "x": normal(generator, (m, k), "float8_e4m3fn", scale=8.0),
-            "weight": normal(generator, (n, k), "float8_e4m3fn", scale=8.0),
-            "x_scale": _scales(generator, (m, across), "float32", 0.02, 6.0),
-            "weight_scale": _scales(generator, (down, across), "float32", 0.8 / k**0.5, 6.0),
-        },
-        attributes={"out_dtype": out, "block": block},
-    )
-
-
-def _powers(generator: Generator, shape: tuple[int, ...]) -> Array:
-    return generator.integers(124, 130, shape, np.uint8, endpoint=True)
-
-
-def _mxfp8(generator: Generator, *, m: int, n: int, k: int, out: str) -> Call:
-    return Call(
-        op="linear_mxfp8",
-        inputs={
-            "x": normal(generator, (m, k), "float8_e4m3fn"),
-            "weight": normal(generator, (n, k), "float8_e4m3fn"),
-            "x_scale": _powers(generator, (m, k // 32)),
-            "weight_scale": _powers(generator, (n, k // 32)),
-        },
-        attributes={"out_dtype": out},
-    )
-
-
-def _mxfp4(generator: Generator, *, m: int, n: int, k: int, dtype: str) -> Call:
-    inputs = {"x": normal(generator, (m, k), dtype, scale=k**-0.5)}
-    inputs["weight"] = codes(generator, (n, k // 2), "uint8")
-    return Call(op="linear_mxfp4", inputs={**inputs, "weight_scale": _powers(generator, (n, k // 32))})
-
-
-def _nvfp4(generator: Generator, *, m: int, n: int, k: int, dtype: str) -> Call:
-    return Call(
-        op="linear_nvfp4",
-        inputs={
-            "x": normal(generator, (m, k), dtype),
-            "weight": codes(generator, (n, k // 2), "uint8"),
-            "weight_scale": _scales(generator, (n, k // 16), "float8_e4m3fn", 32.0, 8.0),
-            "weight_scale_2": filled((), "float32", 0.011 / k**0.5),
-        },
-    )
-
-
 def _case(
-    op: str,
-    what: str,
-    dtype: str,
-    make: Callable[[Generator], Call],
-    edge: str,
-    *,
-    geometry: str = "edge",
-    profile: str = "standard",
-    provenance: tuple[str, ...] = (),
-    relations: tuple[str, ...] = (),
-    exact: bool = False,
+    op: str, what: str, dtype: str, make: Callable[[Generator], Call], edge: str, **details: Unpack[Details]
 ) -> Case:
-    return Case(
-        id=f"quantised_gemm/{op.replace('_', '-')}-{what}-{dtype}",
-        family="quantised_gemm",
-        op=op,
-        dtype=dtype,
-        make=make,
-        geometry=geometry,
-        edge=edge,
-        profile=profile,
-        provenance=provenance,
-        relations=relations,
-        exact=exact,
-    )
+    return listed("quantised_gemm", op, f"{op.replace('_', '-')}-{what}", dtype, make, edge, **details)
 
 
 def _integers() -> Iterator[Case]:
@@ -218,7 +56,7 @@ def _integers() -> Iterator[Case]:
                     "int8_matmul",
                     f"k{k}-m{m}",
                     dtype,
-                    partial(_int8, m=m, n=min(n, _VALUES // k), k=k, dtype=dtype),
+                    partial(int8, m=m, n=min(n, _VALUES // k), k=k, dtype=dtype),
                     "sums of integers beyond 2^24 are exact",
                     geometry=f"{name} {weight}, n cut to {min(n, _VALUES // k)}",
                     provenance=("openvinotoolkit/openvino#37956",),
@@ -230,7 +68,7 @@ def _integers() -> Iterator[Case]:
                 "int8_matmul",
                 f"m{m}-n{n}-k{k}",
                 dtype,
-                partial(_int8, m=m, n=n, k=k, dtype=dtype),
+                partial(int8, m=m, n=n, k=k, dtype=dtype),
                 "no extent fills a tile",
             )
         least, most = (0, 255) if dtype == "uint8" else (-128, 127)
@@ -244,7 +82,7 @@ def _integers() -> Iterator[Case]:
                 "int8_matmul",
                 what,
                 dtype,
-                partial(_int8_filled, k=k, dtype=dtype, x=x, weight=weight),
+                partial(int8_filled, k=k, dtype=dtype, x=x, weight=weight),
                 "pairs of products that saturate 16 bits; sums that 24 bits round",
                 provenance=("openvinotoolkit/openvino#37956",),
                 profile="smoke" if what == "odd-sum" else "standard",
@@ -257,7 +95,7 @@ def _integers() -> Iterator[Case]:
                     "--", "-minus-"
                 ),
                 dtype,
-                partial(_int8, m=9, n=40, k=1030, dtype=dtype, zero_points=zero_points),
+                partial(int8, m=9, n=40, k=1030, dtype=dtype, zero_points=zero_points),
                 "a correction term dropped or of the wrong sign",
             )
 
@@ -296,7 +134,7 @@ def _eight_bits() -> Iterator[Case]:
                 "linear_w8a8",
                 f"{what}-to-{out}",
                 "int8",
-                partial(_w8a8_scaled, out=out, x_scale=scale, zero_rows=zero_rows),
+                partial(w8a8_scaled, out=out, x_scale=scale, zero_rows=zero_rows),
                 "padding rows with a scale of 0; a scale whose reciprocal overflows",
             )
     for dtype in FLOATS:
@@ -308,7 +146,7 @@ def _eight_bits() -> Iterator[Case]:
                     "linear_w8a16",
                     f"k{k}-m{m}",
                     dtype,
-                    partial(_w8a16, m=m, n=n, k=k, dtype=dtype),
+                    partial(w8a16, m=m, n=n, k=k, dtype=dtype),
                     "a scale of another column",
                     geometry=f"{name} {weight}, n cut to {n}",
                 )
@@ -333,15 +171,15 @@ def _four_bits() -> Iterator[Case]:
         shape = {"m": 16, "n": 24, "k": 256, "dtype": dtype}
         for op, make in (
             ("linear_w4a16", partial(w4a16, group=128, zero_points=True, **shape)),
-            ("linear_mxfp4", partial(_mxfp4, **shape)),
-            ("linear_nvfp4", partial(_nvfp4, **shape)),
-            ("linear_w8a16", partial(_w8a16, **shape)),
+            ("linear_mxfp4", partial(mxfp4, **shape)),
+            ("linear_nvfp4", partial(nvfp4, **shape)),
+            ("linear_w8a16", partial(w8a16, **shape)),
         ):
             yield _case(
                 op,
                 "one-hot",
                 dtype,
-                partial(_one_hot, call=make),
+                partial(one_hot, call=make),
                 "packing order, the sign and every code: the layer returns its own weights",
                 exact=True,
                 profile="smoke" if op == "linear_w4a16" else "standard",
@@ -352,7 +190,7 @@ def _four_bits() -> Iterator[Case]:
                 "linear_mxfp4",
                 f"k{bank.inputs}-m{m}",
                 dtype,
-                partial(_mxfp4, m=m, n=160, k=bank.inputs, dtype=dtype),
+                partial(mxfp4, m=m, n=160, k=bank.inputs, dtype=dtype),
                 "a power-of-two scale of the next 32 values",
                 geometry="gpt-oss-120b expert, n cut to 160",
                 profile="smoke" if m == 9 else "standard",
@@ -362,7 +200,7 @@ def _four_bits() -> Iterator[Case]:
                 "linear_nvfp4",
                 f"k{k}-m{m}",
                 dtype,
-                partial(_nvfp4, m=m, n=200, k=k, dtype=dtype),
+                partial(nvfp4, m=m, n=200, k=k, dtype=dtype),
                 "two levels of scale",
                 geometry="deepseek-r1 q_b_proj, n cut to 200",
             )
@@ -377,7 +215,7 @@ def _float8() -> Iterator[Case]:
                         "linear_fp8",
                         f"{'row' if per_row else 'tensor'}-m{m}-to-{out}",
                         kind,
-                        partial(_fp8, m=m, n=90, k=4096, kind=kind, out=out, per_row=per_row),
+                        partial(fp8, m=m, n=90, k=4096, kind=kind, out=out, per_row=per_row),
                         "a running sum of 14 bits; a scale of another row",
                         geometry="qwen3-8b q_proj, n cut to 90",
                         profile="smoke" if per_row and m == 17 and kind == "float8_e4m3fn" else "standard",
@@ -413,7 +251,7 @@ def _float8() -> Iterator[Case]:
                 "linear_mxfp8",
                 f"m{m}-to-{out}",
                 "float8_e4m3fn",
-                partial(_mxfp8, m=m, n=100, k=2048, out=out),
+                partial(mxfp8, m=m, n=100, k=2048, out=out),
                 "a power-of-two scale of the next 32 values",
                 geometry="qwen3-30b-a3b q_proj, n cut to 100",
             )

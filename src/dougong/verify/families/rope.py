@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from dougong.backends import Array, Call
 from dougong.backends.reference.rope import tables
 from dougong.ops.definition import FLOATS
 from dougong.verify.case import Case
+from dougong.verify.families.listing import Details, listed
 from dougong.verify.geometry import core
 from dougong.verify.numbers import dtype_of, laid_out, normal
 
@@ -135,29 +136,9 @@ def _scores(generator: Generator, *, start: int, d: int, dtype: str) -> Call:
 
 
 def _case(
-    op: str,
-    what: str,
-    dtype: str,
-    make: Callable[[Generator], Call],
-    edge: str,
-    *,
-    geometry: str = "edge",
-    profile: str = "standard",
-    relations: tuple[str, ...] = (),
-    provenance: tuple[str, ...] = (),
+    op: str, what: str, dtype: str, make: Callable[[Generator], Call], edge: str, **details: Unpack[Details]
 ) -> Case:
-    return Case(
-        id=f"rope/{op.replace('_', '-')}-{what}-{dtype}",
-        family="rope",
-        op=op,
-        dtype=dtype,
-        make=make,
-        geometry=geometry,
-        edge=edge,
-        profile=profile,
-        relations=relations,
-        provenance=provenance,
-    )
+    return listed("rope", op, f"{op.replace('_', '-')}-{what}", dtype, make, edge, **details)
 
 
 def _tables() -> Iterator[Case]:
