@@ -44,6 +44,12 @@ FROZEN = {
         "--keys", "--allow-open", "--no-records", "--refresh", "--dry-run", "--json",
     ],
     "dougong completion": [],
+    "dougong keys": [],
+    "dougong keys add": [
+        "--file", "--rate", "--burst", "--concurrent", "--model", "--expires", "--json",
+    ],
+    "dougong keys remove": ["--file"],
+    "dougong keys list": ["--file", "--json"],
     "dougong verify": [],
     "dougong verify ops": [
         "--backend", "--profile", "--semantics", "--only", "--seed", "--ledger", "--python", "--jobs", "--threads",
