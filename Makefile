@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-format check-lint check-types check-imports check-pages format bench bench-peer docs accuracy changelog clean
+.PHONY: help demo test check check-format check-lint check-types check-imports check-pages format bench bench-gateway bench-peer docs accuracy changelog clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ format: $(VENV)/.dev  ## format and mend what ruff can mend
 bench: $(VENV)/.dev  ## time ourselves: start-up, plans per second
 	$(BIN)/python benchmarks/plan_speed.py $(ARGS)
 
+bench-gateway: $(VENV)/.dev  ## the gateway beside a direct connection and LiteLLM's proxy, in an environment of its own (minutes)
+	test -x .venv-litellm/bin/litellm || { $(PYTHON) -m venv .venv-litellm && .venv-litellm/bin/python -m pip install --quiet 'litellm[proxy]'; }
+	$(BIN)/python benchmarks/gateway_overhead.py --peer .venv-litellm $(ARGS)
+
 bench-peer: $(VENV)/.dev  ## the same beside aiconfigurator 0.12.0, in an environment of its own
 	test -x .venv-peer/bin/aiconfigurator || { $(PYTHON) -m venv .venv-peer && .venv-peer/bin/python -m pip install --quiet aiconfigurator==0.12.0; }
 	$(BIN)/python benchmarks/plan_speed.py --peer .venv-peer $(ARGS)
@@ -57,7 +61,7 @@ changelog: $(VENV)/.dev  ## show what the fragments would say
 	$(BIN)/towncrier build --draft --version next
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .venv-peer build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peer .venv-litellm build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
