@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -216,7 +217,7 @@ def test_places_are_conserved_and_nobody_waits_beside_a_free_one(
             elif move in ("end", "fail") and running:
                 member = running.pop(dice.randrange(len(running)))
                 if move == "fail":
-                    member.fail(asyncio.get_running_loop().time())
+                    member.fail(time.monotonic())
                 else:
                     member.observe(0.0, ttft_s=0.1, tpot_s=0.01, hold_s=1.0)
                 pool.release(member)

@@ -110,7 +110,7 @@ class Gateway:
             sent_s=since(call.sent_s),
             first_token_s=since(call.first_s),
             last_token_s=since(call.last_s),
-            end_s=asyncio.get_running_loop().time() - self._zero_s,
+            end_s=time.monotonic() - self._zero_s,
             prompt_tokens=count(call.usage, "prompt_tokens"),
             output_tokens=count(call.usage, "completion_tokens"),
             cached_prompt_tokens=count(details, "cached_tokens") if isinstance(details, dict) else None,
@@ -123,7 +123,7 @@ class Gateway:
     async def running(self) -> AsyncGenerator[None, None]:
         """Run the watch over replicas, the clock over calls and the eye on the keys."""
         zero_unix_s = self.started_unix_s if self.records is None else self.records.started_unix_s
-        self._zero_s = asyncio.get_running_loop().time() - (time.time() - zero_unix_s)
+        self._zero_s = time.monotonic() - (time.time() - zero_unix_s)
         self.log.say("start", replicas=[member.name for member in self.pool.members])
         tasks = [
             asyncio.create_task(work) for work in (self.health.watch(), self._clock(), self._watch_keys())
@@ -147,10 +147,9 @@ class Gateway:
         """End calls whose time is over; one timer for all is the least work per piece."""
         settings = self.settings
         period_s = min(1.0, settings.first_byte_timeout_s / 4, settings.stall_timeout_s / 4)
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(period_s)
-            now_s = loop.time()
+            now_s = time.monotonic()
             for call in [call for call in self.calls if call.deadline_s < now_s]:
                 call.expire()
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 
@@ -213,7 +214,7 @@ class Pool:
         return any(m.healthy and m not in excluded for m in self.serving(model))
 
     def _choose(self, model: str, tokens: float, excluded: Collection[Member]) -> Member | None:
-        now_s = asyncio.get_running_loop().time()
+        now_s = time.monotonic()
         well = [m for m in self.members if m.healthy and model in m.models and m not in excluded]
         # The last replica is never left out for its failures: a poor answer is better than none.
         listed = [m for m in well if m.ejected_until_s <= now_s] or well

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from dougong.gateway.bodies import MalformedReply, checked_usage, engine_refusal, outgoing, output_tokens
 from dougong.gateway.pool import Member, Pool
@@ -13,11 +14,8 @@ from dougong.gateway.settings import Settings
 from dougong.gateway.sse import DONE, Splitter, StreamState
 from dougong.gateway.upstream import Exchange, UpstreamError
 from dougong.gateway.wire import Header, Refusal, Send, answer
+from dougong.metrics.records import Status
 
-Status = Literal["ok", "error", "shed", "cancelled", "timeout"]
-_CHECKED_BYTES = (
-    1 << 20
-)  # answers above this are held to their braces; reading all of them would stop the loop
 _LONGEST_ERROR_BYTES = 1 << 20
 _EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
@@ -29,7 +27,7 @@ def stopped() -> Refusal:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One request while it is here; all times on the loop's clock [s]."""
+    """One request while it is here; all times on the monotonic clock [s]."""
 
     id: str
     path: str
@@ -143,7 +141,7 @@ class Relay:
             call.path.encode(),
             b"content-type: application/json\r\nx-request-id: %b\r\n" % call.id.encode(),
         )
-        call.sent_s = _now()
+        call.sent_s = time.monotonic()
         call.deadline_s = call.sent_s + self.settings.first_byte_timeout_s
         for fresh in (False, True):
             try:
@@ -201,7 +199,7 @@ class Relay:
         except MalformedReply as fault:
             raise AttemptFailed(Refusal(502, str(fault), code="engine_reply")) from None
         call.begun = call.writing = True
-        call.deadline_s = _now() + self.settings.stall_timeout_s
+        call.deadline_s = time.monotonic() + self.settings.stall_timeout_s
         kind = (b"content-type", exchange.header(b"content-type") or b"application/json")
         await answer(send, exchange.status, body, headers, kind=kind)
         call.writing = False
@@ -221,10 +219,9 @@ class Relay:
             StreamState(hide_usage=hide_usage),
             self.settings.stall_timeout_s,
         )
-        loop = asyncio.get_running_loop()
         try:
             while piece := await exchange.read():
-                now_s = loop.time()
+                now_s = time.monotonic()
                 call.deadline_s = now_s + stall_s
                 events = splitter.feed(piece)
                 if not events:
@@ -255,7 +252,7 @@ class Relay:
             return
         finally:
             call.usage = state.usage
-        call.deadline_s = loop.time() + stall_s
+        call.deadline_s = time.monotonic() + stall_s
         call.writing = True
         await send({"type": "http.response.body", "body": b"" if state.done else DONE})
         call.writing = False
@@ -280,20 +277,24 @@ class Relay:
         call.status, call.error = "timeout" if timeout else "error", str(fault)
         self.on_doubt()
         refusal = Refusal(504 if timeout else 502, str(fault), code="engine_broke_off")
-        call.deadline_s = _now() + self.settings.stall_timeout_s
+        call.deadline_s = time.monotonic() + self.settings.stall_timeout_s
         call.writing = True
         good = fault.before if isinstance(fault, MalformedReply) else b""
         await send({"type": "http.response.body", "body": good + refusal.event()})
         call.writing = False
 
     def _blame(self, member: Member) -> None:
-        if member.fail(_now()):
-            self.tell("replica_ejected", replica=member.name, for_s=round(member.ejected_until_s - _now(), 3))
+        if member.fail(time.monotonic()):
+            self.tell(
+                "replica_ejected",
+                replica=member.name,
+                for_s=round(member.ejected_until_s - time.monotonic(), 3),
+            )
 
     def _learn(self, call: Call, member: Member) -> None:
         """Let the replica's pace follow this call."""
         assert call.sent_s is not None
-        now_s = _now()
+        now_s = time.monotonic()
         hold_s, tokens = now_s - call.sent_s, output_tokens(call.usage)
         ttft_s = None if call.first_s is None else call.first_s - call.sent_s
         tpot_s: float | None = None
@@ -316,7 +317,3 @@ def _failed(fault: Exception) -> AttemptFailed:
         else "engine_reply"
     )
     return AttemptFailed(Refusal(504 if timeout else 502, str(fault), code=code), timeout=timeout)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -262,7 +263,7 @@ class Client:
 
     def take_idle(self) -> Connection | None:
         """Return a kept connection that is young enough."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         while self._idle:
             connection = self._idle.pop()
             if not connection.lost and now - connection.idle_since_s < _IDLE_S:
@@ -313,7 +314,7 @@ class Client:
     def release(self, connection: Connection) -> None:
         """Keep a connection whose answer is complete, close any other."""
         if connection.reusable:
-            connection.idle_since_s = connection.loop.time()
+            connection.idle_since_s = time.monotonic()
             connection.parser = None
             self._idle.append(connection)
         else:
