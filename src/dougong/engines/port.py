@@ -60,7 +60,12 @@ class Parallel:
     @property
     def devices(self) -> int:
         """Devices of one replica."""
-        return self.tp * self.pp * self.cp * self.attn_dp
+        return self.width * self.pp
+
+    @property
+    def width(self) -> int:
+        """Devices of one pipeline stage; ``ep * expert_tp`` of a model with experts."""
+        return self.tp * self.cp * self.attn_dp
 
     def __str__(self) -> str:
         parts = {"TP": self.tp, "DP": self.attn_dp, "CP": self.cp, "PP": self.pp, "EP": self.ep}
@@ -92,6 +97,8 @@ class LaunchRequest:
         (``fp8``, ``int8``, ``int4``, …; ``fp8_e4m3``, ``bf16``, …).
     transfer_port
         Where prefill and decode replicas meet to hand over the KV cache.
+    peer
+        How the replicas of the other role are cut, where there are two roles.
     api_key
         The secret of this launch; engines that take one refuse other callers.
     extra
@@ -117,6 +124,7 @@ class LaunchRequest:
     embeddings: bool = False
     role: str = "both"
     transfer_port: int | None = None
+    peer: Parallel | None = None
     api_key: str | None = None
     extra: tuple[str, ...] = ()
 

