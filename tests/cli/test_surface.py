@@ -43,6 +43,11 @@ FROZEN = {
         "--copies", "--option", "--host", "--port", "--records", "--embeddings", "--plan", "--replica",
         "--keys", "--allow-open", "--no-records", "--refresh", "--dry-run", "--json",
     ],
+    "dougong devices": ["--no-torch", "--catalog", "--json"],
+    "dougong models": [],
+    "dougong models list": ["--json"],
+    "dougong models pull": ["--refresh", "--json"],
+    "dougong models remove": [],
     "dougong completion": [],
     "dougong keys": [],
     "dougong keys add": [

@@ -26,6 +26,8 @@ COMMANDS = {
     "compare": ("dougong.cli.compare:compare", "Plan a model on several systems, side by side."),
     "fit": ("dougong.cli.fit:fit", "Show which models fit which systems."),
     "serve": ("dougong.cli.serve:serve", "Run a model behind an OpenAI-compatible endpoint."),
+    "devices": ("dougong.cli.devices:devices", "Show which chips, drivers and stacks are here."),
+    "models": ("dougong.cli.models:models", "Fetch, list and remove models in the cache."),
     "measure": ("dougong.cli.measure:measure", "Load a live endpoint and say what it does."),
     "backtest": ("dougong.cli.backtest:backtest", "Hold predictions against published measurements."),
     "explain-error": (

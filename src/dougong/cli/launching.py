@@ -211,9 +211,17 @@ def repository_word(word: str) -> str:
 
 def platforms_here() -> tuple[str, ...]:
     """Return the platforms of this machine, accelerators first."""
-    return ("cpu",)
+    from dougong.engines.devices.tools import ask_all
+
+    # Tools alone: they answer at once where there are none, and torch takes seconds to say no.
+    return tuple(
+        dict.fromkeys([*(tool.platform for tool, told in ask_all() if told and told.devices), "cpu"])
+    )
 
 
 def count_devices(platform: str) -> int | None:
-    """Return how many devices of a platform are here; None where nothing tells."""
-    return None
+    """Return how many devices of a platform are here; None where no tool tells."""
+    from dougong.engines.devices.tools import ask_all
+
+    counts = [len(told.devices) for tool, told in ask_all() if told is not None and tool.platform == platform]
+    return counts[0] if counts else None
