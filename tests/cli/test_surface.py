@@ -61,6 +61,7 @@ FROZEN = {
         "--timeout", "--memory", "--out", "--json", "--junit", "--no-mutants",
     ],
     "dougong verify list": ["--profile", "--only", "--json"],
+    "dougong verify cases": ["--onnx", "--profile", "--only", "--seed", "--json"],
     "dougong verify mutants": ["--only", "--all", "--profile", "--seed", "--json"],
 }  # fmt: skip
 

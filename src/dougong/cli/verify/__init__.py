@@ -10,6 +10,7 @@ COMMANDS = {
     "ops": ("dougong.cli.verify.ops:ops", "Run the operator suite on a backend."),
     "list": ("dougong.cli.verify.listing:list_", "List backends, families, cases, mutants or switches."),
     "mutants": ("dougong.cli.verify.mutants:mutants", "Prove the suite on deliberately wrong backends."),
+    "cases": ("dougong.cli.verify.cases:cases", "Write cases as ONNX files for any stack."),
 }
 
 

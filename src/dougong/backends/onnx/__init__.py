@@ -1,0 +1,40 @@
+"""Operators as ONNX graphs: the form in which a case travels to any stack that reads ONNX.
+
+``GRAPHS`` maps a name of :data:`dougong.ops.definitions.DEFINITIONS` to what writes its nodes; an operator, dtype or
+attribute that opset 23 cannot say raises :class:`~dougong.backends.Unsupported`. Every input of the call is an input of
+the graph, so that no constant folds it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dougong.backends.onnx import dense, elementwise, index, normalisation, reduction, shape
+from dougong.backends.onnx.graph import Build, model_of
+from dougong.backends.port import Call, Unsupported
+
+GRAPHS: Mapping[str, Build] = MappingProxyType(
+    {
+        name: build
+        for family in (dense, elementwise, index, normalisation, reduction, shape)
+        for name, build in family.GRAPHS.items()
+    }
+)
+"""What writes the nodes of an operator, by its name."""
+
+
+def to_onnx(call: Call, dtype: str) -> bytes:
+    """Return a call as a serialised ONNX model; ``dtype`` is the one under test.
+
+    Raises
+    ------
+    Unsupported
+        Where opset 23 has no words for it.
+    """
+    if call.op not in GRAPHS:
+        raise Unsupported(f"{call.op} has no ONNX graph")
+    return model_of(call, dtype, GRAPHS[call.op])
+
+
+__all__ = ["GRAPHS", "to_onnx"]

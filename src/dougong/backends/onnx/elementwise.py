@@ -1,0 +1,93 @@
+"""Casts, activations and elementary functions as ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from dougong.backends.onnx.graph import Build, Graph
+from dougong.backends.port import Unsupported
+
+_UNARY = {
+    "relu": "Relu", "exp": "Exp", "log": "Log", "sin": "Sin", "cos": "Cos", "tanh": "Tanh", "erf": "Erf",
+    "sqrt": "Sqrt", "reciprocal": "Reciprocal", "softplus": "Softplus", "sigmoid": "Sigmoid",
+}  # fmt: skip
+_BINARY = {
+    "add": "Add",
+    "multiply": "Mul",
+    "divide": "Div",
+    "power": "Pow",
+    "maximum": "Max",
+    "minimum": "Min",
+}
+
+
+def _unary(op: str, graph: Graph) -> Mapping[str, str]:
+    return {"y": graph.node(op, "x")}
+
+
+def _binary(op: str, graph: Graph) -> Mapping[str, str]:
+    return {"y": graph.node(op, "x", "other")}
+
+
+def cast(graph: Graph) -> Mapping[str, str]:
+    """``Cast``; saturating to float8, as is its default."""
+    return {"y": graph.cast("x", graph.out["y"])}
+
+
+def cast_round_trip(graph: Graph) -> Mapping[str, str]:
+    """``Cast`` there and back."""
+    return {"y": graph.cast(graph.cast("x", str(graph.get("through"))), graph.out["y"])}
+
+
+def _silu(graph: Graph, x: str) -> str:
+    return graph.node("Mul", x, graph.node("Sigmoid", x))
+
+
+def silu(graph: Graph) -> Mapping[str, str]:
+    """``x Sigmoid(x)``."""
+    return {"y": _silu(graph, "x")}
+
+
+def _gelu(approximate: str, graph: Graph) -> Mapping[str, str]:
+    return {"y": graph.node("Gelu", "x", approximate=approximate)}
+
+
+def relu_squared(graph: Graph) -> Mapping[str, str]:
+    """``Relu`` times itself."""
+    y = graph.node("Relu", "x")
+    return {"y": graph.node("Mul", y, y)}
+
+
+def _gated(gate: Callable[[Graph, str], str], graph: Graph) -> Mapping[str, str]:
+    if graph.get("interleaved"):
+        raise Unsupported(f"{graph.call.op} with interleaved halves has no ONNX graph")
+    left, right = graph.nodes_of("Split", 2, "x", axis=-1, num_outputs=2)
+    return {"y": graph.node("Mul", gate(graph, left), right)}
+
+
+def rsqrt(graph: Graph) -> Mapping[str, str]:
+    """``Reciprocal`` of ``Sqrt``."""
+    return {"y": graph.node("Reciprocal", graph.node("Sqrt", "x"))}
+
+
+def clamp(graph: Graph) -> Mapping[str, str]:
+    """``Clip``."""
+    low, high = (graph.constant(graph.get(name), graph.dtype) for name in ("low", "high"))
+    return {"y": graph.node("Clip", "x", low, high)}
+
+
+GRAPHS: Mapping[str, Build] = {
+    **{name: partial(_unary, op) for name, op in _UNARY.items()},
+    **{name: partial(_binary, op) for name, op in _BINARY.items()},
+    "cast": cast,
+    "cast_round_trip": cast_round_trip,
+    "silu": silu,
+    "gelu_erf": partial(_gelu, "none"),
+    "gelu_tanh": partial(_gelu, "tanh"),
+    "relu_squared": relu_squared,
+    "swiglu": partial(_gated, _silu),
+    "geglu_tanh": partial(_gated, lambda graph, x: graph.node("Gelu", x, approximate="tanh")),
+    "rsqrt": rsqrt,
+    "clamp": clamp,
+}
