@@ -62,6 +62,11 @@ FROZEN = {
     ],
     "dougong verify list": ["--profile", "--only", "--json"],
     "dougong verify cases": ["--onnx", "--profile", "--only", "--seed", "--json"],
+    "dougong verify keygen": [],
+    "dougong verify certify": ["--key", "--out", "--grade", "--reproduces", "--days", "--python", "--ledger"],
+    "dougong verify check": [
+        "--trusted", "--evidence", "--stack-here", "--reproduce", "--seen", "--python", "--json", "--ledger",
+    ],
     "dougong verify mutants": ["--only", "--all", "--profile", "--seed", "--json"],
 }  # fmt: skip
 

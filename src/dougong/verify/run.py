@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from dougong.backends.registry import Recipe
+from dougong.backends.registry import Recipe, recipe
 from dougong.errors import InputError
 from dougong.verify.case import PROFILES, Case
 from dougong.verify.edition import EDITION, suite_digest
@@ -139,6 +139,23 @@ def run(
     order = [done[case.id] for case in chosen if case.id in done]
     record = RunRecord(header=sink.header, results=tuple(order), seconds=seconds, mutation=score)
     return replace(record, sha256=read_run(out).sha256) if out is not None else record
+
+
+def stack_here(backend: str, *, python: str | None = None, threads: int = 1) -> dict[str, str]:
+    """Start a backend, and return the stack tuple that a run of it would have.
+
+    Raises
+    ------
+    EnvironmentLacking
+        Where it is not here.
+    """
+    stack = StackProcess(
+        recipe(backend, python=python), timeout_s=60.0, memory_bytes=1 << 40, threads=threads
+    )
+    try:
+        return {**here(), **stack.start()}
+    finally:
+        stack.close()
 
 
 def run_case(case: Case, stack: StackProcess, request: Request, device: str | None) -> Result:

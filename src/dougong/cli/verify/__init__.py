@@ -11,6 +11,9 @@ COMMANDS = {
     "list": ("dougong.cli.verify.listing:list_", "List backends, families, cases, mutants or switches."),
     "mutants": ("dougong.cli.verify.mutants:mutants", "Prove the suite on deliberately wrong backends."),
     "cases": ("dougong.cli.verify.cases:cases", "Write cases as ONNX files for any stack."),
+    "keygen": ("dougong.cli.verify.certify:keygen", "Make a key to sign certificates with."),
+    "certify": ("dougong.cli.verify.certify:certify", "Sign what a finished run came to."),
+    "check": ("dougong.cli.verify.certify:check", "Check certificates, offline."),
 }
 
 

@@ -1,0 +1,1 @@
+"""Signed statements of what was run on which stack: made from a run's evidence, checked offline."""
