@@ -149,9 +149,10 @@ def check(
             raw = _bytes(Path(file))
             results = _evidence(Path(evidence)) if evidence else None
             here = _here_of(raw, keys, python) if stack_here else None
+            store = Path(seen) if seen else None
             found = accept(
-                raw, keys, evidence=results, entries=_entries(ledgers), stack_here=here, seen=Path(seen) if seen else None
-            )  # fmt: skip
+                raw, keys, evidence=results, entries=_entries(ledgers), stack_here=here, seen=store
+            )
         except Refused as reason:
             line["why"] = str(reason)
             continue
