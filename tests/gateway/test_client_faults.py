@@ -134,3 +134,20 @@ def test_a_body_that_says_a_key_twice_is_refused(served: Served, engine: FakeEng
         reply = served.ask(CHAT, twice)
         assert (reply.status, reply.error["code"]) == (400, "invalid_json")
     assert engine.stats()["requests"] == before
+
+
+def test_more_clients_than_it_takes_are_told(engine: FakeEngine) -> None:
+    with Served(engine.url, max_connections=2) as served:
+        kept = [served.raw(b"") for _ in range(2)]
+        until(
+            lambda: (
+                b" 503 " in answer_to(served, b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            )
+        )
+        for connection in kept:
+            connection.close()
+        until(
+            lambda: (
+                b" 200 " in answer_to(served, b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            )
+        )

@@ -71,10 +71,11 @@ class Health:
                 return False
         if member in self._by_models or not member.models:
             status, body = await self._get(member, b"/v1/models")
+            if member.models:
+                return status < 500  # it is there; what it serves was said
             if status != 200:
                 return False
-            if not member.models:
-                member.models = frozenset(_ids(body)) | frozenset(member.replica.aliases)
+            member.models = frozenset(_ids(body))
         return True
 
     async def _get(self, member: Member, path: bytes) -> tuple[int, bytes]:

@@ -26,7 +26,12 @@ _KEEP_ALIVE_S = 75
 _BACKLOG = 4096
 _FILES = 65_536
 _LAST_WORDS_S = 5  # for the errors of answers that are cut off by a stop
-_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
 
 
 def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
@@ -40,7 +45,10 @@ def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._arm(settings.header_timeout_s)
+            if len(self.connections) > settings.max_connections:
+                self._refuse(503, "too many connections")
+            else:
+                self._arm(settings.header_timeout_s)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()

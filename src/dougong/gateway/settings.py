@@ -21,11 +21,11 @@ class Replica:
     Attributes
     ----------
     url
-        Where it answers, with or without the trailing ``/v1``.
+        Where it answers, with or without the ``/v1`` of its API.
     name
         Its name in metrics, records and logs; host and port by default.
     models
-        Ids it serves; empty: it is asked at ``/v1/models``.
+        Ids it serves; without any, and without aliases, it is asked at ``/v1/models``.
     aliases
         Public id to the id that this engine knows, where they differ.
     key
@@ -91,6 +91,8 @@ class Settings:
         Keys given in words, beside the file; held as hashes. Never shown.
     max_body_bytes
         Longest request body [byte]; longer ones get 413.
+    max_connections
+        Clients connected at a time; more are told 503 and closed.
     max_reply_bytes
         Longest answer in one piece taken from an engine [byte].
     header_timeout_s, body_timeout_s
@@ -122,6 +124,7 @@ class Settings:
     keys_file: Path | None = None
     keys: Sequence[str] = field(default=(), repr=False)
     max_body_bytes: int = 32 << 20
+    max_connections: int = 16_384
     max_reply_bytes: int = 256 << 20
     header_timeout_s: float = 10.0
     body_timeout_s: float = 60.0

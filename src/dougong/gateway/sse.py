@@ -103,13 +103,12 @@ class StreamState:
         return b"".join(kept)
 
     @staticmethod
-    def _is_special(event: bytes) -> bool:
-        return (
-            b'"usage"' in event
-            or b'"error"' in event
-            or b'"finish_reason":"' in event
-            or b'_reason": "' in event
-        )
+    def _is_special(events: bytes) -> bool:
+        """Whether there may be more in them than a token; engines write ``"usage": null`` into every event."""
+        usages = events.count(b'"usage"')
+        if usages and usages != events.count(b'"usage":null') + events.count(b'"usage": null'):
+            return True
+        return b'"error"' in events or b'_reason":"' in events or b'_reason": "' in events
 
     def _one(self, event: bytes) -> bool:
         """Look at one event; tell whether it goes on."""

@@ -9,6 +9,7 @@ this, 4,500 with aiohttp and 280 with httpx (``benchmarks/gateway_clients.py``).
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from dougong import __version__
 _BUFFER_BYTES = 1 << 18  # above this the engine is made to wait
 _IDLE_S = 4.0  # below the shortest keep-alive of common servers (5 s)
 _MAX_HEADERS = 256
+_VERSIONED = re.compile(r"(.*?)(/v\d[\w.]*(?:/openai)?)")
 
 
 class UpstreamError(Exception):
@@ -241,7 +243,7 @@ class Client:
     Parameters
     ----------
     url
-        Base URL of the engine; a trailing ``/v1`` is dropped.
+        Base URL of the engine. A version at its end, as in ``/v1`` or ``/api/paas/v4``, stands for our ``/v1``.
     key
         Bearer token for it.
     connect_timeout_s
@@ -253,7 +255,9 @@ class Client:
         secure = parts.scheme == "https"
         self.host, self.port = parts.hostname or "", parts.port or (443 if secure else 80)
         self.tls = ssl.create_default_context() if secure else None
-        self.prefix = parts.path.rstrip("/").removesuffix("/v1").encode()
+        versioned = _VERSIONED.fullmatch(parts.path.rstrip("/"))
+        self._root = (versioned[1] if versioned else parts.path.rstrip("/")).encode()
+        self._api = (versioned[2] if versioned else "/v1").encode()
         self.connect_timeout_s = connect_timeout_s
         token = f"authorization: Bearer {key}\r\n" if key else ""
         self._fixed = (
@@ -302,12 +306,14 @@ class Client:
         UpstreamError
             No connection.
         """
+        if path.startswith(b"/v1/"):
+            path = self._api + path[3:]
         connection = None if fresh else self.take_idle()
         if connection is None:
             connection = await self.connect()
         connection.ask(
             b"%b %b%b HTTP/1.1\r\n%b%bcontent-length: %d\r\n\r\n%b"
-            % (method, self.prefix, path, self._fixed, headers, len(body), body)
+            % (method, self._root, path, self._fixed, headers, len(body), body)
         )
         return Exchange(self, connection)
 
