@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -16,6 +17,12 @@ _CLASSES = {"index": ("int64", "int32")}
 def dtype_of(name: str) -> np.dtype[np.generic]:
     """Return the numpy dtype of a name, those of ml_dtypes among them."""
     return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def limits(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the smallest normal and the largest number of a float dtype."""
+    info = cast(Any, ml_dtypes.finfo(dtype))
+    return float(info.smallest_normal), float(info.max)
 
 
 def dtype_under_test(call: Call) -> str:

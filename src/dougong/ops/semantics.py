@@ -53,6 +53,11 @@ SWITCHES: Mapping[str, Switch] = MappingProxyType(
         "softmax_inf": Switch(
             "what a softmax makes of a row with +inf, or of nothing but -inf", ("nan", "limit", "zeros")
         ),
+        "softmax_nan": Switch("how far a NaN reaches in a softmax", ("row", "place")),
+        "activation_limit": Switch(
+            "what an activation makes of -inf: 0, its limit, or NaN, from -inf times 0", ("limit", "nan")
+        ),
+        "slot_beyond_cache": Switch("what a slot beyond the KV cache does", ("raises", "ignored")),
         "overflow": Switch(
             "what a result beyond the largest number becomes",
             ("infinity", "saturates"),

@@ -163,7 +163,13 @@ class Bound:
         fixed = float(np.mean(rounded) * _spread(value.size) + np.mean(floor_rms))
         sums, products = float(np.mean(self.accumulate_rms)), float(np.mean(self.product_rms))
         means = [fixed + each.accumulate * sums + each.product * products for each in told]
-        return [each.name for each, mean in zip(told, means, strict=True) if mean <= 2 * means[0]][1:]
+        # Without products of inputs a class that only narrows products is no other class.
+        others = (
+            each
+            for each in zip(told, means, strict=True)
+            if products or each[0].accumulate > told[0].accumulate
+        )
+        return [each.name for each, mean in others if mean <= 2 * means[0] and each is not told[0]]
 
     def picked(self, pick: Callable[[Floats], Floats], shape: tuple[int, ...]) -> Bound:
         """Return the bound of some elements of an output of ``shape``."""

@@ -65,3 +65,24 @@ def laid_out(array: Array, layout: str) -> Array:
     view = base[(..., *place)]
     view[...] = array
     return view
+
+
+def every(dtype: str) -> Array:
+    """Every number of a dtype of 16 bits but NaN, in the order of their bits."""
+    values = np.arange(1 << 16, dtype=np.uint16).view(dtype_of(dtype))
+    return values[~np.isnan(values.astype(np.float32))]
+
+
+def spread(
+    generator: np.random.Generator, count: int, dtype: str, low: float, high: float, *, signed: bool = True
+) -> Array:
+    """Numbers whose magnitudes lie evenly on a logarithmic scale between ``low`` and ``high``."""
+    size = np.exp2(generator.uniform(np.log2(low), np.log2(high), count))
+    sign = np.where(generator.random(count) < 0.5, -1.0, 1.0) if signed else 1.0
+    return (size * sign).astype(dtype_of(dtype))
+
+
+def bits(generator: np.random.Generator, shape: Sequence[int], dtype: str) -> Array:
+    """Any bit patterns of a dtype, NaN of every payload among them: what a copy must not change."""
+    item = np.dtype(dtype_of(dtype)).itemsize
+    return generator.integers(0, 256, (*shape[:-1], shape[-1] * item), np.uint8).view(dtype_of(dtype))

@@ -9,12 +9,22 @@ from types import MappingProxyType
 
 from dougong.backends.port import Array, Call
 from dougong.backends.reference import (
+    activation,
     cast,
     dynamic_quant,
+    elementary,
+    gather,
     gemm,
+    kv_write,
+    lora,
+    moe,
     norm,
     quantised_gemm,
+    reduction,
     rope,
+    selection,
+    softmax,
+    view,
 )
 
 Formula = Callable[[Call], dict[str, Array]]
@@ -26,6 +36,16 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    kv_write,
+    softmax,
+    activation,
+    elementary,
+    reduction,
+    selection,
+    moe,
+    gather,
+    lora,
+    view,
 )
 
 FORMULAS: Mapping[str, Formula] = MappingProxyType(

@@ -10,12 +10,22 @@ import torch
 
 from dougong.backends.port import Answer, Call, Unsupported
 from dougong.backends.torch import (
+    activation,
     cast,
     dynamic_quant,
+    elementary,
+    gather,
     gemm,
+    kv_write,
+    lora,
+    moe,
     norm,
     quantised_gemm,
+    reduction,
     rope,
+    selection,
+    softmax,
+    view,
 )
 from dougong.backends.torch.arrays import to_array
 from dougong.backends.torch.census import Census
@@ -31,6 +41,16 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    kv_write,
+    softmax,
+    activation,
+    elementary,
+    reduction,
+    selection,
+    moe,
+    gather,
+    lora,
+    view,
 )
 
 OPERATORS: Mapping[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}

@@ -7,12 +7,22 @@ from types import MappingProxyType
 
 from dougong.ops.definition import Definition
 from dougong.ops.definitions import (
+    activation,
     cast,
     dynamic_quant,
+    elementary,
+    gather,
     gemm,
+    kv_write,
+    lora,
+    moe,
     norm,
     quantised_gemm,
+    reduction,
     rope,
+    selection,
+    softmax,
+    view,
 )
 
 _FAMILIES = (
@@ -22,6 +32,16 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    kv_write,
+    softmax,
+    activation,
+    elementary,
+    reduction,
+    selection,
+    moe,
+    gather,
+    lora,
+    view,
 )
 
 DEFINITIONS: Mapping[str, Definition] = MappingProxyType(

@@ -6,12 +6,22 @@ from types import MappingProxyType
 from dougong.backends import Array, Call
 from dougong.verify.bound import Bound, Rule
 from dougong.verify.bounds import (
+    activation,
     cast,
     dynamic_quant,
+    elementary,
+    gather,
     gemm,
+    kv_write,
+    lora,
+    moe,
     norm,
     quantised_gemm,
+    reduction,
     rope,
+    selection,
+    softmax,
+    view,
 )
 
 Bounder = Callable[[Call, Mapping[str, Array]], Mapping[str, Bound | Rule]]
@@ -26,6 +36,16 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    kv_write,
+    softmax,
+    activation,
+    elementary,
+    reduction,
+    selection,
+    moe,
+    gather,
+    lora,
+    view,
 )
 
 BOUNDS: Mapping[str, Bounder] = MappingProxyType(

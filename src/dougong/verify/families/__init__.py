@@ -4,12 +4,22 @@ from collections.abc import Iterator
 
 from dougong.verify.case import Case
 from dougong.verify.families import (
+    activation,
     cast,
     dynamic_quant,
+    elementary,
+    gather,
     gemm,
+    kv_write,
+    lora,
+    moe,
     norm,
     quantised_gemm,
+    reduction,
     rope,
+    selection,
+    softmax,
+    view,
 )
 
 _FAMILIES = (
@@ -19,6 +29,16 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    kv_write,
+    softmax,
+    activation,
+    elementary,
+    reduction,
+    selection,
+    moe,
+    gather,
+    lora,
+    view,
 )
 
 

@@ -1,0 +1,57 @@
+"""Views and copies, in the dtype that they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dougong.backends.port import Array, Call
+
+
+def _slice(call: Call) -> Array:
+    cut = [slice(None)] * call.inputs["x"].ndim
+    cut[int(call.get("axis", 0))] = slice(call.get("start", 0), call.get("stop", 1), call.get("step", 1))
+    return call.inputs["x"][tuple(cut)]
+
+
+def _pad(call: Call) -> Array:
+    x, axis = call.inputs["x"], int(call.get("axis", 0))
+    shape = list(x.shape)
+    shape[axis] = int(call.get("extent", 1)) - x.shape[axis]
+    return np.concatenate([x, np.zeros(shape, x.dtype)], axis=axis)
+
+
+def _where(call: Call) -> Array:
+    return np.where(call.inputs["mask"], call.inputs["x"], call.inputs["other"])
+
+
+def _concat(call: Call) -> Array:
+    return np.concatenate([call.inputs["x"], call.inputs["other"]], axis=int(call.get("axis", 0)))
+
+
+def _repeat(call: Call) -> Array:
+    x, axis, count = call.inputs["x"], int(call.get("axis", 0)), int(call.get("count", 2))
+    return np.take(x, np.arange(x.shape[axis] * count) // count, axis=axis)
+
+
+_VIEWS: dict[str, Callable[[Call], Array]] = {
+    "copy": lambda call: call.inputs["x"],
+    "transpose": lambda call: np.transpose(call.inputs["x"], call.get("axes", (1, 0))),
+    "slice": _slice,
+    "reshape": lambda call: np.reshape(call.inputs["x"], call.get("shape", (-1,))),
+    "concat": _concat,
+    "repeat": _repeat,
+    "pad": _pad,
+    "where": _where,
+    "flip": lambda call: np.flip(call.inputs["x"], axis=int(call.get("axis", 0))),
+    "roll": lambda call: np.roll(call.inputs["x"], int(call.get("shift", 1)), axis=int(call.get("axis", 0))),
+    "staged_copy": lambda call: call.inputs["x"],
+}
+
+
+def _view(call: Call) -> dict[str, Array]:
+    return {"y": np.ascontiguousarray(_VIEWS[call.op](call))}
+
+
+FORMULAS = dict.fromkeys(_VIEWS, _view)
