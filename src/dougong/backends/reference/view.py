@@ -35,6 +35,11 @@ def _repeat(call: Call) -> Array:
     return np.take(x, np.arange(x.shape[axis] * count) // count, axis=axis)
 
 
+def _flip(call: Call) -> Array:
+    x, axis = call.inputs["x"], int(call.get("axis", 0))
+    return np.take(x, np.arange(x.shape[axis])[::-1], axis=axis)
+
+
 _VIEWS: dict[str, Callable[[Call], Array]] = {
     "copy": lambda call: call.inputs["x"],
     "transpose": lambda call: np.transpose(call.inputs["x"], call.get("axes", (1, 0))),
@@ -44,7 +49,7 @@ _VIEWS: dict[str, Callable[[Call], Array]] = {
     "repeat": _repeat,
     "pad": _pad,
     "where": _where,
-    "flip": lambda call: np.flip(call.inputs["x"], axis=int(call.get("axis", 0))),
+    "flip": _flip,
     "roll": lambda call: np.roll(call.inputs["x"], int(call.get("shift", 1)), axis=int(call.get("axis", 0))),
     "staged_copy": lambda call: call.inputs["x"],
 }

@@ -7,8 +7,6 @@ from dougong.verify.mutants import (
     gemm,
 )
 
-_FAMILIES = (
-    gemm,
-)
+_FAMILIES = (gemm,)
 
 MUTANTS: tuple[Mutant, ...] = tuple(mutant for family in _FAMILIES for mutant in family.MUTANTS)
