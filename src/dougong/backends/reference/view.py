@@ -30,14 +30,18 @@ def _concat(call: Call) -> Array:
     return np.concatenate([call.inputs["x"], call.inputs["other"]], axis=int(call.get("axis", 0)))
 
 
-def _repeat(call: Call) -> Array:
-    x, axis, count = call.inputs["x"], int(call.get("axis", 0)), int(call.get("count", 2))
-    return np.take(x, np.arange(x.shape[axis] * count) // count, axis=axis)
-
-
-def _flip(call: Call) -> Array:
+def _picked(call: Call) -> Array:
+    """Repeats, reversals and rotations: indices along one axis."""
     x, axis = call.inputs["x"], int(call.get("axis", 0))
-    return np.take(x, np.arange(x.shape[axis])[::-1], axis=axis)
+    extent: int = x.shape[axis]
+    if call.op == "repeat":
+        count = int(call.get("count", 2))
+        picks = [n // count for n in range(extent * count)]
+    elif call.op == "flip":
+        picks = list(range(extent))[::-1]
+    else:
+        picks = [(n - int(call.get("shift", 1))) % extent for n in range(extent)]
+    return np.take(x, np.array(picks, np.int64), axis=axis)
 
 
 _VIEWS: dict[str, Callable[[Call], Array]] = {
@@ -46,11 +50,11 @@ _VIEWS: dict[str, Callable[[Call], Array]] = {
     "slice": _slice,
     "reshape": lambda call: np.reshape(call.inputs["x"], call.get("shape", (-1,))),
     "concat": _concat,
-    "repeat": _repeat,
+    "repeat": _picked,
     "pad": _pad,
     "where": _where,
-    "flip": _flip,
-    "roll": lambda call: np.roll(call.inputs["x"], int(call.get("shift", 1)), axis=int(call.get("axis", 0))),
+    "flip": _picked,
+    "roll": _picked,
     "staged_copy": lambda call: call.inputs["x"],
 }
 
