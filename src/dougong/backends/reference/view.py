@@ -48,7 +48,7 @@ _VIEWS: dict[str, Callable[[Call], Array]] = {
     "copy": lambda call: call.inputs["x"],
     "transpose": lambda call: np.transpose(call.inputs["x"], call.get("axes", (1, 0))),
     "slice": _slice,
-    "reshape": lambda call: np.reshape(call.inputs["x"], call.get("shape", (-1,))),
+    "reshape": lambda call: call.inputs["x"].reshape(tuple(call.get("shape", (-1,)))),
     "concat": _concat,
     "repeat": _picked,
     "pad": _pad,
