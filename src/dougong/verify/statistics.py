@@ -66,4 +66,6 @@ def normal_moments(y: Floats, slack: float, tests: int) -> bool:
     n, t = y.size, np.log(2.0 * tests / ALARM)
     square = float(np.sum(y * y))
     high, low = n + 2 * np.sqrt(n * t) + 2 * t, n - 2 * np.sqrt(n * t)
-    return bool(abs(np.mean(y)) <= np.sqrt(2 * t / n) + slack and low * (1 - slack) <= square <= high * (1 + slack))
+    return bool(
+        abs(np.mean(y)) <= np.sqrt(2 * t / n) + slack and low * (1 - slack) <= square <= high * (1 + slack)
+    )

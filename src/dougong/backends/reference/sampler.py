@@ -46,7 +46,8 @@ def logit_bias(call: Call) -> dict[str, Array]:
 def filtered(call: Call) -> Array:
     """Probabilities of every token once temperature and filters are applied, in float64."""
     logits = call.inputs["logits"].astype(np.float64)
-    m, n = logits.shape
+    m: int = logits.shape[0]
+    n: int = logits.shape[1]
     temperature = call.inputs["temperature"].astype(np.float64)
     top_k = call.inputs.get("top_k", np.zeros(m, np.int64))
     top_p = call.inputs.get("top_p", np.ones(m, np.float32)).astype(np.float64)

@@ -11,6 +11,8 @@ def order(x: Array, *, descending: bool = True, nan_greatest: bool = True) -> Ar
     """Stable order of the last axis; NaN above +inf or below -inf."""
     missing = np.isnan(x)
     key = np.where(missing, 0.0, -x if descending else x)
+    if not missing.any():
+        return np.argsort(key, axis=-1, kind="stable")
     above = missing if nan_greatest else ~missing
     return np.lexsort((key, ~above if descending else above), axis=-1)
 

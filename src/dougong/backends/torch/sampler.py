@@ -71,8 +71,8 @@ def sample(call: Call, inputs: Tensors) -> dict[str, torch.Tensor]:
     """``torch.multinomial``, one generator per row."""
     p, draws = _filtered(inputs), int(call.get("draws", 1))
     rows: list[torch.Tensor] = []
-    for row, seed in zip(p, inputs["seeds"].tolist(), strict=True):
-        generator = torch.Generator(device=p.device).manual_seed(seed)
+    for row, seed in zip(p, inputs["seeds"].cpu(), strict=True):
+        generator = torch.Generator(device=p.device).manual_seed(int(seed))
         rows.append(torch.multinomial(row, draws, replacement=True, generator=generator))
     return {"tokens": torch.stack(rows)}
 

@@ -50,7 +50,11 @@ DEFINITIONS = (
     Definition(
         name="logit_bias",
         family="sampler",
-        inputs=(_LOGITS, Operand(name="ids", axes="m b", kind="int64"), Operand(name="bias", axes="m b", kind="float32")),
+        inputs=(
+            _LOGITS,
+            Operand(name="ids", axes="m b", kind="int64"),
+            Operand(name="bias", axes="m b", kind="float32"),
+        ),
         outputs=(_OUT,),
         formula="y = logits, plus bias[m, b] at ids[m, b]",
         specials=(

@@ -29,7 +29,8 @@ def apply_penalties(call: Call, exact: Mapping[str, Array]) -> Bounds:
     """A quotient or a product, two products and two sums."""
     logits = np.abs(np.where(np.isfinite(exact["y"]), call.inputs["logits"].astype(np.float64), 0.0))
     repetition, presence, frequency = (
-        np.abs(call.inputs[name].astype(np.float64))[:, None] for name in ("repetition", "presence", "frequency")
+        np.abs(call.inputs[name].astype(np.float64))[:, None]
+        for name in ("repetition", "presence", "frequency")
     )
     scaled = logits * np.maximum(repetition, 1.0 / repetition)
     said = np.sum(call.inputs["output"] >= 0, axis=-1, keepdims=True)
@@ -97,15 +98,19 @@ def _drawn_from(p: Floats, tokens: Array, tests: int) -> bool:
 
 def _apart(call: Call, p: Floats, tokens: Array) -> NDArray[np.bool_]:
     """Rows of equal seeds and probabilities are equal; rows of other seeds agree no oftener than chance."""
-    seeds, (m, draws) = call.inputs["seeds"], tokens.shape
-    right = np.ones((m, 1), np.bool_)
+    seeds = call.inputs["seeds"]
+    m: int = tokens.shape[0]
+    draws: int = tokens.shape[1]
+    right = np.ones((tokens.shape[0], 1), np.bool_)
     for row in range(1, m):
-        same = float(np.mean(tokens[row] == tokens[row - 1]))
+        same = float(np.mean(np.equal(tokens[row], tokens[row - 1])))
         if seeds[row] == seeds[row - 1] and np.array_equal(p[row], p[row - 1]):
             right[row] = same == 1.0
         elif seeds[row] != seeds[row - 1]:
             chance = np.array([min(float(np.sum(p[row] * p[row - 1])), 1.0)])
-            right[row] = chance[0] == 1.0 or bool(plausible(np.array([same * draws]), draws, chance, 2 * m)[0])
+            right[row] = chance[0] == 1.0 or bool(
+                plausible(np.array([same * draws]), draws, chance, 2 * m)[0]
+            )
     return right
 
 

@@ -12,7 +12,7 @@ from dougong.backends.reference.selection import order
 from dougong.backends.reference.softmax import probabilities
 from dougong.ops.definition import FLOATS
 from dougong.verify.case import Case
-from dougong.verify.families.listing import Details, listed
+from dougong.verify.families.listing import listed
 from dougong.verify.geometry import model
 from dougong.verify.numbers import normal
 
@@ -197,7 +197,9 @@ def _before() -> Iterator[Case]:
                 f"penalties-{what}-n{n}",
                 "float32",
                 partial(_penalised, n=n, rows=rows, what=what),
-                "penalties that change nothing" if what == "neutral" else f"{what}: tokens of prompt and output, padding",
+                "penalties that change nothing"
+                if what == "neutral"
+                else f"{what}: tokens of prompt and output, padding",
                 geometry="qwen3-32b logits" if n == _VOCABULARY else "edge",
                 relations=("row_chunks",),
                 exact=what == "neutral",
@@ -285,7 +287,6 @@ def _numbers() -> Iterator[Case]:
     for op in ("random_uniform", "random_normal", "random_exponential"):
         for dtype in FLOATS if op != "random_exponential" else ("float32",):
             for n, seed in ((1 << 17, 0), (100_003, 1), (1 << 17, (1 << 31) + 7), (1 << 17, (1 << 53) + 1)):
-                details: Details = {"provenance": ("flagos-ai/Torch-FL#66",)} if op == "random_normal" else {}
                 yield listed(
                     "sampler",
                     op,
@@ -294,7 +295,7 @@ def _numbers() -> Iterator[Case]:
                     partial(_random, op=op, dtype=dtype, n=n, seed=seed),
                     "distribution, moments, and neighbours that have nothing to do with each other",
                     profile="smoke" if seed == 1 and dtype == "float32" else "standard",
-                    **details,
+                    provenance=("flagos-ai/Torch-FL#66",) if op == "random_normal" else (),
                 )
 
 
