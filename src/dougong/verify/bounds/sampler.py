@@ -103,7 +103,7 @@ def _apart(call: Call, p: Floats, tokens: Array) -> NDArray[np.bool_]:
     draws: int = tokens.shape[1]
     right = np.ones((tokens.shape[0], 1), np.bool_)
     for row in range(1, m):
-        same = float(np.mean(np.equal(tokens[row], tokens[row - 1])))
+        same = np.count_nonzero(tokens[row] == tokens[row - 1]) / draws
         if seeds[row] == seeds[row - 1] and np.array_equal(p[row], p[row - 1]):
             right[row] = same == 1.0
         elif seeds[row] != seeds[row - 1]:
