@@ -40,8 +40,8 @@ FROZEN = {
     "dougong serve": [
         "--engine", "--device", "--name", "--engine-args", "--tp", "--pp", "--dp", "--ep", "--cp", "--context",
         "--sequences", "--chunk", "--draft-tokens", "--threads", "--dtype", "--quantization", "--kv-dtype",
-        "--copies", "--option", "--host", "--port", "--records", "--embeddings", "--plan", "--replica",
-        "--keys", "--allow-open", "--no-records", "--refresh", "--dry-run", "--json",
+        "--copies", "--option", "--host", "--port", "--records", "--log", "--queue", "--queue-timeout",
+        "--concurrent", "--embeddings", "--plan", "--replica", "--keys", "--allow-open", "--no-records", "--refresh", "--dry-run", "--json",
     ],
     "dougong devices": ["--no-torch", "--catalog", "--json"],
     "dougong models": [],

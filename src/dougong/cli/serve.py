@@ -39,6 +39,10 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (GATE, "--host", "ADDRESS", "Where to listen [127.0.0.1]."),
     (GATE, "--port", "N", "Where to listen [8000]; 0 takes a free one."),
     (GATE, "--records", "FILE", "SQLite file of request records [in the state folder]."),
+    (GATE, "--log", "FILE", "Log of requests as JSON lines, without prompts; - is stderr [none]."),
+    (GATE, "--queue", "N", "Requests that may wait for a free replica [1024]."),
+    (GATE, "--queue-timeout", "TIME", "Longest wait; who would wait longer gets 429 at once [30s]."),
+    (GATE, "--concurrent", "N", "Requests given to one replica at a time [512]."),
 )
 
 

@@ -32,6 +32,7 @@ class Question:
     devices: tuple[int, ...]
     platform: str | None
     extra: tuple[str, ...]
+    queue_timeout_s: float | None
 
 
 class Voice:
@@ -72,14 +73,17 @@ def read_question(model: str | None, words: Mapping[str, Any]) -> Question:
             "threads",
             "copies",
             "option",
+            "queue",
+            "concurrent",
         )
     }
     for flag, value in counts.items():
-        if value == 0 and flag != "draft_tokens":
+        if value == 0 and flag not in ("draft_tokens", "queue"):
             faults.add(f"--{flag.replace('_', '-')}", "0 is too few")
     port = faults.count("--port", words["port"])
     if port is not None and port > 65535:
         faults.add("--port", f"{port} is beyond 65535")
+    queue_timeout_s = faults.quantity("--queue-timeout", words["queue_timeout"], "s", most=86_400.0)
     platform, devices = None, ()
     if words["device"]:
         platform, devices = faults.keep("--device", lambda: read_device(words["device"])) or (None, ())
@@ -114,4 +118,5 @@ def read_question(model: str | None, words: Mapping[str, Any]) -> Question:
         devices=devices,
         platform=platform,
         extra=extra,
+        queue_timeout_s=queue_timeout_s,
     )

@@ -33,8 +33,14 @@ def serve(question: Question) -> int:
     voice = Voice(words["as_json"])
     key = os.environ.get("DOUGONG_API_KEY", "")
     records = None if words["no_records"] else Path(words["records"] or state_dir() / "records.sqlite")
+    counts = question.counts
+    limits = {"max_queue": counts["queue"], "queue_timeout_s": question.queue_timeout_s}
     settings = Settings(
-        keys_file=Path(words["keys"]) if words["keys"] else None, keys=(key,) if key else (), records=records
+        keys_file=Path(words["keys"]) if words["keys"] else None,
+        keys=(key,) if key else (),
+        records=records,
+        log=Path(words["log"]) if words["log"] else None,
+        **{name: value for name, value in limits.items() if value is not None},
     )
     check_bind(question.host, settings, allow_open=words["allow_open"])
     check_port(question.host, question.port)
@@ -42,7 +48,7 @@ def serve(question: Question) -> int:
         records.parent.mkdir(parents=True, exist_ok=True)
     with _ended_in_order():
         if words["replicas"]:
-            replicas = [_endpoint(url) for url in words["replicas"]]
+            replicas = [_endpoint(question, url) for url in words["replicas"]]
             return _open(question, settings, replicas, None, voice)
         made = launches(read_groups(question, voice, shown=False))
         for _, launch in made:
@@ -53,7 +59,7 @@ def serve(question: Question) -> int:
             stop.fleet = fleet
             with Waiting(voice.as_json) as waiting:
                 fleet.wait_ready(waiting.engine)
-            replicas = [_replica(group, launch) for group, launch in made]
+            replicas = [_replica(question, group, launch) for group, launch in made]
             code = _open(question, settings, replicas, stop, voice)
             failure = fleet.failure()
             if failure is not None:
@@ -88,17 +94,23 @@ def _events(voice: Voice, stop: _Stop) -> Any:
     return tell
 
 
-def _endpoint(url: str) -> Any:
+def _at_a_time(question: Question) -> dict[str, int]:
+    most = question.counts["concurrent"]
+    return {} if most is None else {"max_concurrent": most}
+
+
+def _endpoint(question: Question, url: str) -> Any:
     from dougong.gateway import Replica
 
-    return Replica(url=url, key=os.environ.get("DOUGONG_REPLICA_KEY") or None)
+    return Replica(url=url, key=os.environ.get("DOUGONG_REPLICA_KEY") or None, **_at_a_time(question))
 
 
-def _replica(group: Group, launch: Launch) -> Any:
+def _replica(question: Question, group: Group, launch: Launch) -> Any:
     from dougong.gateway import Replica
 
     request = group.request
     return Replica(
+        **_at_a_time(question),
         url=launch.command.base_url,
         name=launch.name,
         models=(request.served_name,),
