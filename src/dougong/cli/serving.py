@@ -34,7 +34,7 @@ def serve(question: Question) -> int:
     key = os.environ.get("DOUGONG_API_KEY", "")
     records = None if words["no_records"] else Path(words["records"] or state_dir() / "records.sqlite")
     counts = question.counts
-    limits = {"max_queue": counts["queue"], "queue_timeout_s": question.queue_timeout_s}
+    limits: dict[str, Any] = {"max_queue": counts["queue"], "queue_timeout_s": question.queue_timeout_s}
     settings = Settings(
         keys_file=Path(words["keys"]) if words["keys"] else None,
         keys=(key,) if key else (),
@@ -94,7 +94,7 @@ def _events(voice: Voice, stop: _Stop) -> Any:
     return tell
 
 
-def _at_a_time(question: Question) -> dict[str, int]:
+def _at_a_time(question: Question) -> dict[str, Any]:
     most = question.counts["concurrent"]
     return {} if most is None else {"max_concurrent": most}
 
