@@ -10,6 +10,7 @@ from types import MappingProxyType
 from dougong.backends.port import Array, Call
 from dougong.backends.reference import (
     activation,
+    attention,
     cast,
     dynamic_quant,
     elementary,
@@ -37,6 +38,7 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    attention,
     kv_write,
     softmax,
     activation,

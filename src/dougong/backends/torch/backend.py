@@ -11,6 +11,7 @@ import torch
 from dougong.backends.port import Answer, Call, Unsupported
 from dougong.backends.torch import (
     activation,
+    attention,
     cast,
     dynamic_quant,
     elementary,
@@ -42,6 +43,7 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    attention,
     kv_write,
     softmax,
     activation,

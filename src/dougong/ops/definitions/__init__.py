@@ -8,6 +8,7 @@ from types import MappingProxyType
 from dougong.ops.definition import Definition
 from dougong.ops.definitions import (
     activation,
+    attention,
     cast,
     dynamic_quant,
     elementary,
@@ -33,6 +34,7 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    attention,
     kv_write,
     softmax,
     activation,

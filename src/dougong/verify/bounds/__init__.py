@@ -7,6 +7,7 @@ from dougong.backends import Array, Call
 from dougong.verify.bound import Bound, Rule
 from dougong.verify.bounds import (
     activation,
+    attention,
     cast,
     dynamic_quant,
     elementary,
@@ -37,6 +38,7 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    attention,
     kv_write,
     softmax,
     activation,

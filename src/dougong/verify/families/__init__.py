@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dougong.verify.case import Case
 from dougong.verify.families import (
     activation,
+    attention,
     cast,
     dynamic_quant,
     elementary,
@@ -30,6 +31,7 @@ _FAMILIES = (
     dynamic_quant,
     norm,
     rope,
+    attention,
     kv_write,
     softmax,
     activation,
