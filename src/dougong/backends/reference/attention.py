@@ -124,8 +124,9 @@ def posed(call: Call, q: Array, k: Array, v: Array, visible: Array, bias: Array)
     heads, answer = q.shape[1], call.answer_to("gqa_mapping")
     if "slopes" in call.inputs:
         queries, keys = q.shape[2], k.shape[2]
-        distance = np.arange(keys) - (np.arange(queries)[:, None] + keys - queries)
-        bias = bias + call.inputs["slopes"].astype(np.float64)[:, None, None] * distance
+        at = np.arange(keys - queries, keys, dtype=np.float64)
+        distance = at[:, None] - np.arange(keys, dtype=np.float64)
+        bias = bias + call.inputs["slopes"].astype(np.float64)[:, None, None] * -distance
     if call.answer_to("masked_nan") == "propagates":  # the mask is added, and NaN plus -inf is NaN
         visible, bias = np.ones((), np.bool_), np.where(visible, bias, -np.inf)
     given = call.get("scale")
