@@ -1,4 +1,4 @@
-"""A run as JSON lines: a header, one line per result as it comes, and an end."""
+"""A run as JSON lines: a header, one line per result as it comes, scripts of failures, and an end."""
 
 from __future__ import annotations
 
@@ -68,6 +68,8 @@ class RunRecord:
         How many mutants the suite was proven on, and how many it caught: ``{"mutants": 70, "caught": 70}``.
     finished
         Whether every case was run.
+    reproducers
+        By case, a script that shows a failure without this program.
     """
 
     header: Header
@@ -76,6 +78,7 @@ class RunRecord:
     mutation: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     finished: bool = True
     sha256: str = ""
+    reproducers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def counts(self) -> dict[str, int]:
         """Count results by verdict; cases without one are NOT-RUN."""
@@ -175,6 +178,7 @@ def parse_run(raw: bytes, name: str) -> RunRecord:
     header: Header | None = None
     results: dict[str, Result] = {}
     end: Mapping[str, Any] = {}
+    reproducers: dict[str, str] = {}
     lines = raw.split(b"\n")
     for number, text in enumerate(lines, 1):
         if not text.strip() or (number == len(lines) and not end):
@@ -189,10 +193,12 @@ def parse_run(raw: bytes, name: str) -> RunRecord:
                 if result.case in results:
                     raise ValueError(f"{result.case} stands twice")
                 results[result.case] = result
+            elif kind == "reproducer":
+                reproducers[str(line["case"])] = str(line["script"])
             elif kind == "end":
                 end = line
             else:
-                raise ValueError(f"kind {kind!r} is none of run, result, end")
+                raise ValueError(f"kind {kind!r} is none of run, result, reproducer, end")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{name}:{number}: no line of a run: {type(error).__name__}: {error}") from error
     if header is None:
@@ -203,6 +209,7 @@ def parse_run(raw: bytes, name: str) -> RunRecord:
         seconds=float(end.get("seconds", 0.0)),
         mutation=dict(end.get("mutation", {})),
         finished=bool(end) and len(results) == header.cases,
+        reproducers=reproducers,
     )
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import base64
-import importlib
 import importlib.util
-import inspect
-import sys
-from collections.abc import Iterator, Mapping
-from types import ModuleType
+import zlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,9 +15,9 @@ from dougong.backends.reference import FORMULAS
 from dougong.ops.definitions import DEFINITIONS
 from dougong.verify.case import Case
 from dougong.verify.shrink import Shrunk
+from dougong.verify.sources import torch_source
 
 _FEW = 64  # numbers that are written out
-_TORCH = "dougong.backends.torch"
 
 _HEAD = '''"""{title}
 
@@ -30,20 +26,27 @@ Stack: {stack}
 Needs: {needs}. The expected values are the formula in float64:
     {formula}
 """
+
+from __future__ import annotations
+
 '''
+
+_IMPORTS = "from __future__ import annotations\n\nimport base64\nimport zlib\n\nimport numpy as np\n"
 
 _DECODE = '''
 
 def array(dtype, shape, text):
     """Bytes in base64 as an array; bfloat16 and float8 come from ml_dtypes."""
-    import ml_dtypes
-
     raw = zlib.decompress(base64.b64decode(text))
-    return np.frombuffer(raw, getattr(ml_dtypes, dtype, dtype)).reshape(shape).copy()
+    if not hasattr(np, dtype):
+        import ml_dtypes
+
+        dtype = getattr(ml_dtypes, dtype)
+    return np.frombuffer(raw, dtype).reshape(shape).copy()
 
 '''
 
-_TORCH_MAIN = """
+_TORCH_HEAD = """
 
 class Call:
     def __init__(self, op, inputs, attributes):
@@ -52,6 +55,14 @@ class Call:
     def get(self, name, default=None):
         return self.attributes.get(name, default)
 
+
+class Unsupported(Exception):
+    pass
+
+
+"""
+
+_TORCH_MAIN = """
 
 def tensor(values):
     if values.dtype.type.__module__ == "ml_dtypes":
@@ -62,7 +73,7 @@ def tensor(values):
 
 torch.set_num_threads(1)
 call = Call(OP, INPUTS, ATTRIBUTES)
-outputs = OPERATORS[OP](call, {name: tensor(values) for name, values in INPUTS.items()})
+outputs = run(call, {name: tensor(values) for name, values in INPUTS.items()})
 for name, want in EXPECTED.items():
     got = outputs[name].detach().cpu()
     got = (got.float() if got.is_floating_point() else got).numpy().astype(np.float64)
@@ -111,7 +122,7 @@ def script(case: Case, shrunk: Shrunk, backend: str, stack: Mapping[str, str]) -
         needs=needs,
         formula=definition.formula.replace("\\", "/"),
     )
-    imports = f"import base64\nimport zlib\n\nimport numpy as np\n{_import_of(needs)}"
+    imports = f"{_IMPORTS}{_import_of(needs)}"
     data = [
         f"OP = {call.op!r}",
         f"ATTRIBUTES = {dict(call.attributes)!r}",
@@ -125,7 +136,7 @@ def script(case: Case, shrunk: Shrunk, backend: str, stack: Mapping[str, str]) -
 
 def _way(case: Case, call: Call, backend: str) -> tuple[str, str, str]:
     if backend.startswith("torch") and importlib.util.find_spec("torch"):
-        return _sources(call.op), "torch", _TORCH_MAIN
+        return _TORCH_HEAD + torch_source(call.op), "torch", _TORCH_MAIN
     try:
         from dougong.backends.onnx import to_onnx
 
@@ -137,40 +148,6 @@ def _way(case: Case, call: Call, backend: str) -> tuple[str, str, str]:
 
 def _import_of(needs: str) -> str:
     return f"import {needs}\n" if needs != "numpy" else ""
-
-
-def _sources(op: str) -> str:
-    """Return the code of our own adapter that runs an operator, with what it calls of its siblings."""
-    from dougong.backends.torch.backend import OPERATORS
-
-    family = inspect.getmodule(inspect.unwrap(OPERATORS[op])) or sys.modules[_TORCH]
-    seen: dict[str, ModuleType] = {}
-    _gather(family, seen)
-    parts = "\n\n".join(_own_lines(module) for module in seen.values())
-    unsupported = "\n\nclass Unsupported(Exception):\n    pass\n\n"
-    return f"{unsupported}\n{parts}\n"
-
-
-def _gather(module: ModuleType, seen: dict[str, ModuleType]) -> None:
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{_TORCH}."):
-            other = importlib.import_module(str(node.module))
-            if other.__name__ not in seen and other.__name__ != f"{_TORCH}.backend":
-                _gather(other, seen)
-    seen[module.__name__] = module
-
-
-def _own_lines(module: ModuleType) -> str:
-    source = inspect.getsource(module)
-    drop: set[int] = set()
-    for node in ast.parse(source).body:
-        ours = isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in (
-            "dougong",
-            "__future__",
-        )
-        if ours and node.end_lineno:
-            drop |= set(range(node.lineno, node.end_lineno + 1))
-    return "\n".join(line for at, line in enumerate(source.splitlines(), 1) if at not in drop)
 
 
 def _entries(arrays: Mapping[str, Array]) -> str:
@@ -185,16 +162,5 @@ def _literal(array: Array) -> str:
 
 
 def _lines(raw: bytes) -> str:
-    import zlib
-
     text = base64.b64encode(zlib.compress(raw, 9)).decode()
     return "".join(f"        {text[at : at + 100]!r}\n" for at in range(0, len(text), 100)) or "        ''\n"
-
-
-def modules(source: str) -> Iterator[str]:
-    """Yield the top-level modules that a script imports."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (name.name.split(".")[0] for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]

@@ -9,7 +9,8 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -30,7 +31,9 @@ from dougong.verify.records import (
     result_to_json,
     to_line,
 )
+from dougong.verify.reproducer import script
 from dougong.verify.semantics import Semantics
+from dougong.verify.shrink import shrink
 from dougong.verify.verdict import Result, Verdict
 
 
@@ -46,6 +49,8 @@ class Request:
         Stacks that run side by side.
     memory_bytes
         Resident memory of one of them beyond which it is stopped.
+    reproducers
+        How many failures, of different families first, are shrunk and told as scripts.
     """
 
     recipe: Recipe
@@ -57,7 +62,10 @@ class Request:
     timeout_s: float = 60.0
     threads: int = 1
     memory_bytes: int = 1 << 33
+    reproducers: int = 8
 
+
+_SHRUNK = (Verdict.WRONG, Verdict.DEVIATES, Verdict.ERROR)
 
 Seen = Callable[[Result, int, int], None]
 """Told of each result, how many are done and of how many."""
@@ -131,13 +139,19 @@ def run(
                 done[result.case] = result
                 sink.write(result)
                 seen(result, len(done), len(chosen))
-            seconds, score = time.perf_counter() - start, mutation()
+            seconds = time.perf_counter() - start
+            scripts = reproduce(chosen, done, stacks[0], request, header)
+            for name, text in scripts.items():
+                sink.script(name, text)
+            score = mutation()
             sink.end(seconds, score, done.values())
     finally:
         for stack in stacks:
             stack.close()
     order = [done[case.id] for case in chosen if case.id in done]
-    record = RunRecord(header=sink.header, results=tuple(order), seconds=seconds, mutation=score)
+    record = RunRecord(
+        header=sink.header, results=tuple(order), seconds=seconds, mutation=score, reproducers=scripts
+    )
     return replace(record, sha256=read_run(out).sha256) if out is not None else record
 
 
@@ -165,6 +179,30 @@ def run_case(case: Case, stack: StackProcess, request: Request, device: str | No
     outcome = stack.ask(call, repeat=case.repeatable)
     result = judge(case, call, outcome, semantics=request.semantics, device=device, ask=stack.ask)
     return replace(result, seconds=time.perf_counter() - start)
+
+
+def reproduce(
+    chosen: Sequence[Case],
+    done: Mapping[str, Result],
+    stack: StackProcess,
+    request: Request,
+    header: Header,
+) -> dict[str, str]:
+    """Shrink some failures and return the script of each."""
+    found: dict[str, str] = {}
+    failed = [case for case in chosen if case.id in done and done[case.id].verdict in _SHRUNK]
+    rank: Counter[str] = Counter()
+    places: dict[str, int] = {}
+    for case in failed:
+        rank[case.family] += 1
+        places[case.id] = rank[case.family]
+    for case in sorted(failed, key=lambda each: places[each.id])[: request.reproducers]:
+        device = header.stack.get("device")
+        small = shrink(
+            case, case.call(request.seed), done[case.id], stack.ask, request.semantics, device=device
+        )
+        found[case.id] = script(case, small, request.recipe.name, header.stack)
+    return found
 
 
 def _all(
@@ -252,6 +290,9 @@ class _Sink:
 
     def write(self, result: Result) -> None:
         self._line(result_to_json(result))
+
+    def script(self, case: str, text: str) -> None:
+        self._line({"kind": "reproducer", "case": case, "script": text})
 
     def end(self, seconds: float, mutation: dict[str, object], results: Iterable[Result]) -> None:
         counts = RunRecord(header=self.header, results=tuple(results)).counts()

@@ -119,11 +119,10 @@ def _cuts(extent: int) -> Iterator[Array]:
     if extent > 2:
         yield index[:1]
         yield index[-1:]
-    if extent > 1:
-        yield index[: extent // 2]
-        yield index[extent // 2 :]
-    if extent > 8:
-        yield index[extent // 4 : -(extent // 4)]
+    for part in (2, 4, 8, 16, 32):
+        if extent >= part:
+            yield index[: -(extent // part)]
+            yield index[extent // part :]
     if 1 < extent <= 8:
         yield from (np.delete(index, at) for at in range(extent))
 

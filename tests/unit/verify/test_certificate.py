@@ -147,7 +147,7 @@ def test_an_unfinished_run_another_suite_or_a_plan_is_not_certified(paper: Certi
         state(replace(paper.record, sha256=""), ())
     plan = tmp_path / "plan.json"
     plan.write_text('{"schema": 1, "kind": "plan", "tokens_per_s": 1}\n\n')
-    with pytest.raises(InputError, match="none of run, result, end"):
+    with pytest.raises(InputError, match="none of run, result"):
         read_run(plan)
 
 

@@ -89,7 +89,7 @@ def test_a_file_of_results_is_gone_on_with_and_never_mixed(tmp_path: Path) -> No
     out = tmp_path / "run.jsonl"
     whole = run(hostile("raises"), out=out)
     kinds = [json.loads(line)["kind"] for line in out.read_text().splitlines()]
-    assert kinds == ["run", "result", "result", "result", "end"]
+    assert kinds == ["run", "result", "result", "result", "reproducer", "end"]
     with pytest.raises(InputError, match="finished"):
         run(hostile("raises"), out=out)
     cut = out.read_bytes().splitlines(keepends=True)
@@ -109,7 +109,7 @@ def test_a_file_of_results_is_gone_on_with_and_never_mixed(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (b'{"kind": "other"}\n', "none of run, result, end"),
+        (b'{"kind": "other"}\n', "none of run, result"),
         (b'{"kind": "result", "case": "a/b", "verdict": "FINE", "check": "value"}\n', "FINE"),
         (b"[1]\n", "an object is wanted"),
         (b"\xff\xfe\n", "no line of a run"),
