@@ -50,6 +50,9 @@ FROZEN = {
     "dougong models pull": ["--refresh", "--json"],
     "dougong models remove": [],
     "dougong completion": [],
+    "dougong records": [],
+    "dougong records usage": ["--file", "--json"],
+    "dougong records export": ["--file", "--run", "--out"],
     "dougong keys": [],
     "dougong keys add": [
         "--file", "--rate", "--burst", "--concurrent", "--model", "--expires", "--json",

@@ -36,6 +36,7 @@ COMMANDS = {
     ),
     "verify": ("dougong.cli.verify:verify", "Prove that a chip and its software compute right."),
     "catalog": ("dougong.cli.catalog:catalog", "List, show and compare the records behind the numbers."),
+    "records": ("dougong.cli.records:records", "Read the usage and the requests that a gateway wrote down."),
     "keys": ("dougong.cli.keys:keys", "Make, list and remove API keys of a gateway."),
     "completion": ("dougong.cli.completion:completion", "Print a completion script for your shell."),
 }

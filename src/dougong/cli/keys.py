@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dougong.cli.lazy import HelpfulGroup
 from dougong.cli.output import print_json
 from dougong.errors import InputError
+
+if TYPE_CHECKING:
+    from dougong.gateway.keys import KeyEntry
 
 
 def default_file() -> Path:
@@ -70,7 +74,7 @@ def add(
         expires=None if expires is None else expires.replace(tzinfo=UTC),
     )
     if as_json:
-        print_json({"name": name, "key": key, "file": str(file)})
+        print_json({"kind": "key", "name": name, "key": key, "file": str(file)})
     else:
         click.echo(key)
     click.echo(f"its hash is in {file}; keep the key, it is shown once", err=True)
@@ -90,20 +94,34 @@ def list_keys(file: Path, as_json: bool) -> int:
         rows = [{name: getattr(entry, name) for name in shown} for entry in entries]
         for row in rows:
             row["expires"] = None if row["expires"] is None else row["expires"].isoformat()
-        print_json({"file": str(file), "keys": rows})
+        print_json({"kind": "keys", "file": str(file), "keys": rows})
         return 0
-    for entry in entries:
-        limits = [
-            f"{entry.requests_per_s:g}/s" if entry.requests_per_s is not None else "",
-            f"burst {entry.burst}" if entry.burst is not None else "",
-            f"{entry.max_concurrent} at a time" if entry.max_concurrent is not None else "",
-            " ".join(entry.models),
-            f"until {entry.expires:%Y-%m-%d %H:%M} UTC" if entry.expires is not None else "",
-        ]
-        said = ", ".join(filter(None, limits)) or "no limits"
-        ended = " (ended)" if entry.over(datetime.now(UTC)) else ""
-        click.echo(f"{entry.name}  {said}{ended}")
+    from dougong.report.parts import Columns
+    from dougong.report.terminal import show
+
+    columns = [("name", "words"), ("limits", "words"), ("models", "words"), ("until", "word")]
+    show(
+        Columns(
+            columns,
+            [[entry.name, _limits(entry), " ".join(entry.models) or "all", _end(entry)] for entry in entries],
+        )
+    )
     return 0
+
+
+def _limits(entry: KeyEntry) -> str:
+    limits = [
+        f"{entry.requests_per_s:g} requests/s" if entry.requests_per_s is not None else "",
+        f"{entry.burst} at once" if entry.burst is not None else "",
+        f"{entry.max_concurrent} at a time" if entry.max_concurrent is not None else "",
+    ]
+    return ", ".join(filter(None, limits)) or "none"
+
+
+def _end(entry: KeyEntry) -> str:
+    if entry.expires is None:
+        return "–"
+    return f"{entry.expires:%Y-%m-%d %H:%M} UTC{' (ended)' if entry.over(datetime.now(UTC)) else ''}"
 
 
 @keys.command("remove")
