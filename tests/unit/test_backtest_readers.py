@@ -247,6 +247,40 @@ def test_inferencex_conditions(tmp_path):
     assert case.precision.kv == "fp8_e4m3"
 
 
+@pytest.mark.parametrize(
+    ("changes", "depth"),
+    [
+        ({}, 3),
+        ({"model_path": "deepseek-ai/DeepSeek-V3"}, 0),  # the dump of runs without drafting
+        ({"concurrency": "256", "batch_size": "256"}, 0),  # beyond the sweep with drafting at this layout
+        ({"concurrency": "128", "batch_size": "16", "attention_dp_size": "8", "tp_size": "1"}, 1),
+        ({"backend_versions": "1.2.0rc6.post2"}, 0),  # an image that ran without drafting only
+        ({"backend_versions": "1.0.0/1.1.0rc2.post2"}, 3),  # repeats of two images, merged
+        ({"isl": "2048"}, 0),
+    ],
+)
+def test_drafted_tokens_follow_from_the_sweep_of_the_source(tmp_path, changes, depth):
+    row = {
+        "model_path": "deepseek-ai/DeepSeek-R1", "system": "h200_sxm", "precision": "fp8", "isl": "1024",
+        "osl": "1024", "backend_versions": "1.1.0rc2.post2", "concurrency": "64", "batch_size": "64", "tp_size": "8",
+        "attention_dp_size": "1", "moe_tp_size": "1", "moe_ep_size": "8", "gemm_quant_mode": "fp8",
+        "moe_quant_mode": "fp8",
+    }  # fmt: skip
+    (case,) = table(tmp_path, **{**row, **changes}).serving
+    assert case.draft_tokens == depth
+    assert any("drafted tokens" in note for note in case.assumed) == bool(depth)
+
+
+def test_a_load_that_no_sweep_ran_is_refused(tmp_path):
+    row = {"model_path": "openai/gpt-oss-120b", "system": "h100_sxm", "precision": "fp4", "backend": "vllm"}
+    row |= {"tp_size": "8", "moe_tp_size": "8", "moe_ep_size": "1", "attention_dp_size": "1"}
+    within, beyond = (
+        table(tmp_path, **row, concurrency=load, batch_size=load).serving[0] for load in ("64", "512")
+    )
+    assert within.refused is None
+    assert beyond.refused == "load: 512 requests in flight are in no sweep of the source, which ends at 64"
+
+
 @pytest.mark.parametrize("tp", ["36", "72", "28", "32"])
 def test_flattened_disaggregated_runs_are_refused(tmp_path, tp):
     (case,) = table(tmp_path, tp_size=tp, moe_tp_size=tp).serving

@@ -142,6 +142,7 @@ class Case:
     draft_tokens: int = 0  # tokens drafted per step; 0 is no speculation
     acceptance: float | None = None  # chance that a drafted token is kept
     balanced_experts: bool | None = None  # True where the source forces an even expert load
+    micro_batches: bool = False  # the stack overlaps exchange and compute of two micro-batches
     limits: Mapping[str, float] = field(default_factory=dict[str, float])  # objectives the run was held to
     measured: Mapping[str, float] = field(default_factory=dict[str, float])  # METRICS, base units
     printed: Mapping[str, float] = field(default_factory=dict[str, float])  # as the source prints it

@@ -124,13 +124,21 @@ def _inferencex_rows(case: Case, workload: str) -> Case:
 
 
 def _cloudmatrix(case: Case, workload: str) -> Case:
-    """Table 2 of arXiv 2506.12708: 16,384 tokens per accelerator for every row but the production average."""
+    """Table 2 of arXiv 2506.12708: 16,384 tokens per accelerator for every row but the production average.
+
+    Its own system runs micro-batches in prefill and decode (sections 4.2.3 and 4.3.2), as the quoted ones do.
+    """
+    case = replace(case, micro_batches=True)
     quoted = case.chip.startswith("nvidia") and set(case.layouts) == {"prefill"} and "blog" not in case.engine
     return replace(case, prefill_batch_tokens=16_384) if quoted else case
 
 
 def _large_scale_ep(case: Case, workload: str) -> Case:
-    """Tables under "Overall Throughput": 16,384 tokens per device; cached length is the input length."""
+    """Tables under "Overall Throughput": 16,384 tokens per device; cached length is the input length.
+
+    Two batches overlap in prefill and decode ("Two-batch Overlap").
+    """
+    case = replace(case, micro_batches=True)
     if set(case.layouts) == {"prefill"}:
         return replace(case, prefill_batch_tokens=case.prefill_batch_tokens or 16_384)
     acceptance = 0.6 if case.kind == "measured_with_simulated_acceptance" else case.acceptance
@@ -149,13 +157,18 @@ def _gb200_part_1(case: Case, workload: str) -> Case:
 
 
 def _deepseek_profile(case: Case, workload: str) -> Case:
-    """profile-data README: 16K tokens per GPU in prefill, routing forced even."""
+    """profile-data README: 16K tokens per GPU in prefill, routing forced even, two micro-batches overlap."""
     tokens = 16_384 if set(case.layouts) == {"prefill"} else None
-    return replace(case, balanced_experts=True, prefill_batch_tokens=case.prefill_batch_tokens or tokens)
+    case = replace(case, balanced_experts=True, micro_batches=True)
+    return replace(case, prefill_batch_tokens=case.prefill_batch_tokens or tokens)
 
 
 def _deepseek_production(case: Case, workload: str) -> Case:
-    """open-infra-index day 6: users see 20 to 22 tokens/s, so a decode rate tells the sequences in flight."""
+    """open-infra-index day 6: users see 20 to 22 tokens/s, so a decode rate tells the sequences in flight.
+
+    Two micro-batches overlap in both phases ("Computation-Communication Overlapping").
+    """
+    case = replace(case, micro_batches=True)
     rate = case.measured.get("decode_tokens_per_s_per_chip")
     if rate is None or case.batch_per_device is not None:
         return replace(case, prefill_batch_tokens=case.prefill_batch_tokens or 16_384)
@@ -216,6 +229,33 @@ def _rate_limited(case: Case, workload: str) -> Case:
     return replace(case, rate_requests_per_s=rate) if rate > 0 else case
 
 
+_SGLANG_ASCEND_DEPTHS = {
+    "R1 W4A8 8 cards": 3, "V4-Flash": 2, "GLM-5.1": 3, "Kimi-K2.6 EAGLE3": 4, "Qwen3-235B EAGLE3": 3, "Qwen3-8B": 3,
+    "Qwen3-14B": 3, "Qwen3-32B A2": 3, "MiniMax-M2.5": 3,
+}  # fmt: skip
+
+
+def _sglang_ascend(case: Case, workload: str) -> Case:
+    """Launch arguments of the tests: every one drafts, ``--speculative-num-steps`` tokens a step.
+
+    Files of test/registered/ascend/performance at 124afaf, Qwen3-14B at 04c928a, V4-Flash at 9bc129a, Qwen3-32B on A2
+    at bb67879, with the load, lengths and limits of these rows. Qwen3-14B runs two replicas, ``--dp-size 2``.
+    """
+    depth = next(
+        (n for name, n in _SGLANG_ASCEND_DEPTHS.items() if case.source.section.startswith(name)), None
+    )
+    if depth is None:
+        return case
+    said = tuple(note for note in case.assumed if "depth that is not stated" not in note)
+    case = replace(case, draft_tokens=depth, assumed=said)
+    rate, placed = case.measured.get("output_tokens_per_s_per_chip"), case.layouts.get("all")
+    if case.source.section != "Qwen3-14B" or rate is None or placed is None or placed.replicas > 1:
+        return case
+    chips = {"all": 2.0 * case.chips["all"]}
+    measured = {**case.measured, "output_tokens_per_s_per_chip": rate / 2.0}
+    return replace(case, layouts={"all": replace(placed, replicas=2)}, chips=chips, measured=measured)
+
+
 _Rule = Callable[[Case, str], Case]
 _RULES: tuple[tuple[str, _Rule], ...] = (
     ("NVIDIA/TensorRT-LLM docs", _trtllm_overview),
@@ -228,4 +268,5 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
     ("vllm-project.github.io _posts", _vllm_posts),
     ("alibaba/InferSim", _infersim),
     ("vllm-project/vllm-ascend", _rate_limited),
+    ("sglang test/ Ascend CI", _sglang_ascend),
 )

@@ -24,6 +24,7 @@ from dougong.backtest.case import Case, CaseFile, CaseSource, PhaseLayout
 from dougong.backtest.documents import drawn_lengths, inferencex
 from dougong.backtest.rows import Faults, Row, read_text
 from dougong.backtest.serving import system_of
+from dougong.backtest.sweeps import swept
 from dougong.backtest.words import engine_class_of, looks_dense, model_id, precision_of
 from dougong.errors import InputError
 
@@ -145,7 +146,8 @@ def _case(row: Row) -> Case | None:
         refused=refused or (None if users else "the number of requests in flight is not stated"),
     )
     if any(case.model.startswith(family) for family in _INFERENCEX_FAMILIES):
-        case = drawn_lengths(inferencex(case))
+        experts = precision.experts or ("fp8_e4m3" if model.startswith("deepseek") else "")
+        case = drawn_lengths(inferencex(swept(case, label, experts)))
     return case
 
 

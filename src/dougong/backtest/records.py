@@ -140,6 +140,7 @@ def _case(row: Row, shared: Mapping[str, str]) -> Case | None:
         "draft_tokens": row.count("draft_tokens", low=0, high=64) or 0,
         "saturated": row.flag("saturated") is True,
         "balanced_experts": row.flag("balanced_experts"),
+        "micro_batches": row.flag("micro_batches") is True,
         "layouts": _layouts(row),
         "chips": {
             name: number

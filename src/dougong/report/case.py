@@ -102,6 +102,8 @@ def _serving(case: Case, found: Explained) -> Iterator[tuple[str, str]]:
         yield "speculation", f"{plural(case.draft_tokens, 'token')} drafted, acceptance {accepted}"
     if case.balanced_experts:
         yield "experts", "load forced even"
+    if case.micro_batches:
+        yield "micro-batches", "two, one's exchange behind the other's compute"
     yield (
         "limits",
         ", ".join(f"{words_of(name)} ≤ {amount(name, limit)}" for name, limit in case.limits.items()),
