@@ -8,12 +8,16 @@ aiconfigurator that is installed there for the rows of the sample that were not 
 import argparse
 import sys
 import tomllib
+from itertools import count
 from pathlib import Path
 
 import peer
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 
 from dougong.backtest import Outcome, read_cases, run
 from dougong.backtest.accuracy import Peer, PeerRow, accuracy_page
+from dougong.backtest.calibrate import folds
 from dougong.backtest.case import Case
 from dougong.backtest.fitting import bench_of
 from dougong.backtest.misses import Cause
@@ -39,8 +43,17 @@ def fit_anew(files: list[str]) -> None:
     predictor.prepare(found.cases)
     stated = [case for case in found.cases if isinstance(case, Case) and case.use == "validate"]
     print(f"fitting without each fold of {len(stated):,} cases", file=sys.stderr)
-    bench = bench_of(stated, catalog)
-    results = measure(found.cases, run(found.cases, predictor), bench, engine_classes(), engine_starts())
+    bench, outcomes = bench_of(stated, catalog), run(found.cases, predictor)
+    steps = len({folds(bench)(row) for row in bench.rows}) + len({row.case.vendor for row in bench.rows})
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("fold", total=steps)
+        done = count(0)
+
+        def began(fold: str) -> None:
+            bar.update(task, completed=next(done), description=fold.rsplit("/", 1)[-1].strip()[:28])
+
+        results = measure(found.cases, outcomes, bench, engine_classes(), engine_starts(), began)
+        bar.update(task, completed=steps, description="all folds")
     write(results, RESULTS)
 
 

@@ -1,5 +1,7 @@
 """Laws of the cost model on random chips, systems, models and layouts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,6 +77,22 @@ def test_more_of_anything_never_slows_a_step(scene, bf16, bandwidth, link, facto
     before = step(pricer(model, **base), ranks, workload, batch)
     after = step(pricer(model, **{**base, what: base[what] * factor}), ranks, workload, batch)
     assert after <= before * (1 + 1e-9)
+
+
+@given(scenes(), links, st.floats(0.0, 1.0))
+def test_micro_batches_are_taken_only_where_they_pay(scene, link, overlap):
+    model, ranks, workload, batch = scene
+    one = pricer(model, link=link)
+    serial, two = (
+        replace(one, engine=replace(one.engine, micro_batches=flag, overlap_frac=overlap))
+        for flag in (False, True)
+    )
+    before, after = step(serial, ranks, workload, batch), step(two, ranks, workload, batch)
+    assert after <= before * (1 + 1e-9)
+    # Two halves cannot take less than the longer of what they overlap.
+    assert after >= 0.5 * before * (1 - 1e-9)
+    if ranks.attn_dp == 1.0 or overlap == 0.0:
+        assert after == pytest.approx(before)
 
 
 @given(scenes(), st.floats(1.0, 4.0))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dougong.calibration.engines import engine_classes
-from dougong.calibration.intervals import LEVEL, METRICS, band, quantiles, vendors
+from dougong.calibration.intervals import LEVEL, METRICS, band, quantiles, symmetric, vendors
 
 
 @pytest.mark.parametrize("size", [20, 60, 400])
@@ -26,6 +26,29 @@ def test_new_cases_fall_inside_as_often_as_promised(size, draw):
         inside += low <= measured_over_predicted <= high
     spread = 3 * math.sqrt(LEVEL * (1 - LEVEL) / trials)
     assert LEVEL - spread <= inside / trials <= LEVEL + 2 / (size + 1) + spread
+
+
+@pytest.mark.parametrize("sizes", [[60] * 12, [400, 200, 40, 40, 20, 20, 10, 10, 5, 5, 5, 5]])
+def test_a_case_of_a_document_never_seen_falls_inside_about_as_often(sizes):
+    # Rows of one document share an offset; without weights the largest document would draw the interval alone.
+    random = np.random.default_rng(3)
+    inside, trials = 0, 800
+    for _ in range(trials):
+        residuals, weights = [], []
+        for size in sizes:
+            residuals += (random.normal(0, 0.25) + random.normal(0, 0.1, size)).tolist()
+            weights += [size**-0.5] * size
+        low, high = quantiles(residuals, weights)
+        inside += low <= math.exp(-(random.normal(0, 0.25) + random.normal(0, 0.1))) <= high
+    assert 0.68 <= inside / trials <= 0.86
+
+
+def test_equal_weights_change_nothing_and_a_symmetric_interval_is_one():
+    residuals = np.random.default_rng(5).normal(0.2, 0.3, 45).tolist()
+    assert quantiles(residuals, [7.0] * 45) == pytest.approx(quantiles(residuals))
+    low, high = symmetric(residuals)
+    assert low * high == pytest.approx(1.0)
+    assert sum(low <= math.exp(-r) <= high for r in residuals) >= LEVEL * 45
 
 
 def test_a_chip_of_an_unseen_vendor_is_never_told_more_exactly():

@@ -144,6 +144,35 @@ def test_a_wide_group_exchanges_and_a_tensor_group_reduces():
     assert dispatch.bytes_out == 8 * 4 * 1024 * 2
 
 
+def test_the_device_of_popular_experts_sends_and_computes_more():
+    model, wide = moe_model(), Ranks(tp=1.0, cp=1.0, attn_dp=8.0, ep=8.0, expert_tp=1.0)
+    tokens = Tokens(decode_sequences=512.0, context=10.0)
+    even, uneven = (
+        {op.name: op for op in lower(model, tokens, wide, BF16, decode=True, prefill=False, imbalance=load)}
+        for load in (1.0, 1.5)
+    )
+    assert uneven["dispatch"].bytes_out == pytest.approx(1.5 * even["dispatch"].bytes_out)
+    assert uneven["combine"].bytes_out == pytest.approx(1.5 * even["combine"].bytes_out)
+    assert uneven["experts_up"].flop > 1.4 * even["experts_up"].flop
+    assert uneven["experts_passes"].io_bytes > 1.4 * even["experts_passes"].io_bytes
+
+
+def test_matrices_of_the_same_rows_are_one_and_lose_nothing():
+    model = dense_model()
+    linears = [linear for linear in model.layers[0].linears if linear.group in ("attention", "dense_ffn")]
+    tokens = Tokens(decode_sequences=8.0, context=100.0)
+    operators = lower(model, tokens, ONE, BF16, decode=True, prefill=False)
+    gemms = {op.name: op for op in operators if op.kind == "gemm" and op.name != "lm_head"}
+    assert set(gemms) == {"q_proj+k_proj+v_proj", "o_proj", "gate_proj+up_proj", "down_proj"}
+    assert sum(op.flop for op in gemms.values()) == 2 * 8 * sum(
+        linear.inputs * linear.outputs for linear in linears
+    )
+    together = gemms["gate_proj+up_proj"]
+    width = sum(linear.outputs for linear in linears if linear.name in ("gate_proj", "up_proj"))
+    assert together.io_bytes == 8 * (together.k + width) * 2  # the shared rows are read once
+    assert (together.n, together.m) == (width, 8)
+
+
 def test_the_busiest_device_has_more_than_its_share_and_never_more_than_all():
     # 32 experts on 8 devices, one token to 4 experts: the mean device reads half an expert, the busiest more.
     model = moe_model(experts=32, top_k=4)

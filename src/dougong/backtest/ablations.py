@@ -20,15 +20,14 @@ from dougong.plan.types import Interval, Layout
 
 _DECODE = Question(
     model="", system="cloudmatrix384", mode="decode", decode=Layout(attn_dp=320, ep=320), prompt_tokens=4096,
-    output_tokens=256, precision="int8", engine="vendor-tuned", draft_tokens=1, acceptance=0.7,
+    output_tokens=256, precision="int8", engine="vendor-tuned", draft_tokens=1, acceptance=0.7, micro_batches=True,
 )  # fmt: skip
 _PREFILL = Question(
     model="", system="cloudmatrix384", mode="prefill", prefill=Layout(attn_dp=32, ep=32), prompt_tokens=4096,
-    output_tokens=1, precision="int8", engine="vendor-tuned", step_tokens=8192,
+    output_tokens=1, precision="int8", engine="vendor-tuned", step_tokens=8192, micro_batches=True,
 )  # fmt: skip
 _BATCHES = (4.0, 8.0, 16.0, 32.0, 48.0, 64.0)  # sequences per die: the paper's 8 to 128 per package
 _PROMPTS = (1024.0, 2048.0, 4096.0, 8192.0)
-_SERIAL = "without micro-batches"
 _Switch = Callable[[Question], Question]
 
 
@@ -76,15 +75,11 @@ class AblationPredictor:
 
     def _ratios(self, questions: Sequence[Question], without: _Switch) -> list[float]:
         """Rate with the feature over the rate without it, per question."""
-        engines = {
-            **self.engines,
-            _SERIAL: replace(self.engines["vendor-tuned"], id=_SERIAL, overlap_frac=0.0),
-        }
         model, system = self.catalog.model("deepseek-r1"), self.catalog.system("cloudmatrix384")
         asked = [replace(question, model=model.id) for question in questions]
         answers = evaluate(
             [*asked, *(without(question) for question in asked)],
-            {model.id: model}, {"cloudmatrix384": system}, self.parameters, engines,
+            {model.id: model}, {"cloudmatrix384": system}, self.parameters, self.engines,
         )  # fmt: skip
         rates = [
             answer.decode_tokens_per_s_per_chip or answer.prefill_tokens_per_s_per_chip or 0.0
@@ -96,4 +91,4 @@ class AblationPredictor:
 
 
 def _serial(question: Question) -> Question:
-    return replace(question, engine=_SERIAL)
+    return replace(question, micro_batches=False)

@@ -10,11 +10,14 @@ large document, or its vendor.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dougong.backtest.case import Case
 from dougong.backtest.fitting import (
@@ -29,8 +32,16 @@ from dougong.backtest.fitting import (
     out_of_fold,
 )
 from dougong.backtest.reader import read_cases
-from dougong.calibration.engines import EngineClass, engine_starts
-from dougong.calibration.intervals import LEVEL, METRICS, quantiles
+from dougong.calibration.engines import EngineClass, engine_classes, engine_starts
+from dougong.calibration.intervals import (
+    LEAST_FOLDS,
+    LEAST_ROWS,
+    LEVEL,
+    METRICS,
+    kind_of,
+    quantiles,
+    symmetric,
+)
 from dougong.catalog.store import Catalog
 
 DATA = Path(__file__).parent.parent / "calibration" / "data"
@@ -63,28 +74,50 @@ def folds(bench: Bench) -> Callable[[Row], str]:
     return fold
 
 
-def kind_of(metric: str) -> str:
-    """The family of intervals a metric belongs to."""
-    return metric if metric in ("ttft_s", "tpot_s") else "throughput"
+def bands(
+    bench: Bench, folded: Floats, unseen: Floats, fold: Callable[[Row], str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Interval factors by metric and engine class, from out-of-fold residuals.
 
+    Parameters
+    ----------
+    folded, unseen
+        Residuals under fits without each row's fold, and without its maker; NaN leaves a row out.
+    fold
+        The fold of a row.
+    """
+    kinds = np.array([kind_of(row.metric) for row in bench.rows])
+    classes = np.array([row.case.engine_class for row in bench.rows])
+    names = np.array([fold(row) for row in bench.rows])
+    makers = np.array([row.case.vendor for row in bench.rows])
+    known = np.isfinite(folded)
+    thin = [
+        name for name in engine_classes() if len(set(names[known & (classes == name)].tolist())) < LEAST_FOLDS
+    ]
 
-def bands(bench: Bench, folded: Floats, unseen: Floats) -> dict[str, dict[str, dict[str, float]]]:
-    """Interval factors by metric and engine class, from out-of-fold residuals."""
+    def ends(rows: NDArray[np.bool_], how: Callable[..., tuple[float, float]]) -> dict[str, float]:
+        mine: list[str] = names[rows].tolist()
+        sizes: Counter[str] = Counter(mine)
+        low, high = how(folded[rows].tolist(), [sizes[name] ** -0.5 for name in mine])
+        return {"low": low, "high": high, "rows": len(mine)}
+
     out: dict[str, dict[str, dict[str, float]]] = {}
     for metric in METRICS:
-        rows = [i for i, row in enumerate(bench.rows) if kind_of(row.metric) == metric]
-        groups: dict[str, list[float]] = {"all": [], "unseen-vendor": []}
-        for i in rows:
-            if np.isfinite(folded[i]):
-                groups["all"].append(float(folded[i]))
-                groups.setdefault(bench.rows[i].case.engine_class, []).append(float(folded[i]))
-            if np.isfinite(unseen[i]):
-                groups["unseen-vendor"].append(float(unseen[i]))
+        own = known & (kinds == metric)
+        pool = own if metric == "ttft_s" else own | (known & np.isin(classes, thin) & (kinds != "ttft_s"))
         out[metric] = {}
-        for name, residuals in groups.items():
-            if residuals:
-                low, high = quantiles(residuals)
-                out[metric][name] = {"low": low, "high": high, "rows": len(residuals)}
+        if not pool.any():
+            continue
+        out[metric]["all"] = ends(pool, quantiles if metric == "ttft_s" else symmetric)
+        for name in sorted(set(classes[own].tolist())):
+            mine = own & (classes == name)
+            if mine.sum() >= LEAST_ROWS and len(set(names[mine].tolist())) >= LEAST_FOLDS:
+                out[metric][name] = ends(mine, quantiles)
+        blind = np.isfinite(unseen) & ((kinds == metric) | ((metric != "ttft_s") & (kinds != "ttft_s")))
+        if blind.any():
+            votes: Counter[str] = Counter(makers[blind].tolist())
+            low, high = symmetric(unseen[blind].tolist(), [1.0 / votes[maker] for maker in makers[blind]])
+            out[metric]["unseen-vendor"] = {"low": low, "high": high, "rows": int(blind.sum())}
     return out
 
 
@@ -115,6 +148,8 @@ def engines_text(engines: Mapping[str, EngineClass], bench: Bench, folded: Float
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return (
         f'"{value}"' if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else str(value)
     )
@@ -158,10 +193,11 @@ def main(paths: Sequence[str]) -> int:
     catalog = Catalog.open()
     bench = bench_of(cases_of(paths), catalog)
     centres = engine_starts()
+    began = partial(print, "fitting without", file=sys.stderr)
     fitted = fit_engines(bench, centres=centres)
     within = bench.residuals(fitted)
-    folded = out_of_fold(bench, folds(bench), fitted, centres)
-    unseen = out_of_fold(bench, lambda row: row.case.vendor, fitted, centres)
+    folded = out_of_fold(bench, folds(bench), fitted, centres, began)
+    unseen = out_of_fold(bench, lambda row: row.case.vendor, fitted, centres, began)
     for title, residuals in (("in sample", within), ("out of fold", folded), ("vendor unseen", unseen)):
         sys.stdout.write(f"{title}\n")
         for metric in sorted({row.metric for row in bench.rows}):
@@ -170,7 +206,7 @@ def main(paths: Sequence[str]) -> int:
     for name, engine in fitted.items():
         values = ", ".join(f"{key} {getattr(engine, key):.4g}" for key in (*TIMES, *SHARES, *SLOWDOWNS))
         sys.stdout.write(f"{name}: {values}\n")
-    table = bands(bench, folded, unseen)
+    table = bands(bench, folded, unseen, folds(bench))
     vendors = sorted({row.case.vendor for row in bench.rows})
     (DATA / "engines.toml").write_text(engines_text(fitted, bench, folded), encoding="utf-8")
     (DATA / "intervals.toml").write_text(intervals_text(table, vendors), encoding="utf-8")

@@ -60,7 +60,7 @@ def explain(
             precise=program.precise,
             machine=machine_of(asked.systems[ask.question.system]),
             parameters=parameters,
-            engine=engines[ask.question.engine],
+            engine=ask.question.of(engines[ask.question.engine]),
             imbalance=ask.question.imbalance,
             draft_tokens=ask.question.draft_tokens,
         )

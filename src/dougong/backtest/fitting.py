@@ -26,13 +26,15 @@ TIMES = ("step_s", "prefill_s", "layer_s", "sequence_s", "request_s")
 """Fitted in their logarithm."""
 SHARES = ("fixed_frac", "overlap_frac", "widening_frac", "lockstep_frac")
 """Fitted in the logarithm of their odds, so they stay between 0 and 1."""
-SLOWDOWNS = ("compute_slowdown", "memory_slowdown", "link_slowdown")
+SLOWDOWNS = ("compute_slowdown", "memory_slowdown", "link_slowdown", "expert_slowdown")
 """Fitted in the logarithm of their excess over one: a stack is not faster than its kernels."""
 WEIGHTS: Mapping[str, float] = {"ttft_s": 0.2}
 """Weight of a metric's residual; first tokens carry queues that no closed form knows. Others weigh one."""
 PULL = 0.3
 SCALE = 0.2
 ROUNDS = 40
+SETTLED = 1e-5
+"""Gain of a step over the cost at which a descent ends: parameters then move by less than a hundredth."""
 DIGITS = 4
 _LEAST, _SHORTEST = 1e-3, 1e-9
 
@@ -143,7 +145,8 @@ def fit_class(
         start,
         pull=PULL,
         scale=SCALE,
-        rounds=4 if begin else ROUNDS,
+        rounds=ROUNDS,
+        settled=SETTLED,
     )
     return decode(centre, theta, digits=DIGITS)
 
@@ -167,14 +170,17 @@ def out_of_fold(
     group: Callable[[Row], str],
     fitted: Mapping[str, EngineClass],
     centres: Mapping[str, EngineClass],
+    began: Callable[[str], None] = lambda fold: None,
 ) -> Floats:
     """Residual of every row under a fit that never saw the row's group.
 
-    Only the classes that a group has rows of are fitted again, starting from the fit to everything.
+    Only the classes that a group has rows of are fitted again, starting from the fit to everything. ``began`` hears
+    of each group as its fit begins.
     """
     groups = np.array([group(row) for row in bench.rows])
     out = np.full(len(bench.rows), np.nan)
     for value in sorted(set(groups.tolist())):
+        began(value)
         left = groups == value
         touched = sorted({bench.rows[i].case.engine_class for i in np.flatnonzero(left)})
         engines = dict(fitted)

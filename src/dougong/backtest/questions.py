@@ -12,8 +12,7 @@ from dougong.backtest.case import AnyCase, Case, OperatorCase, PhaseLayout, Prec
 from dougong.backtest.operator_predictor import OperatorPredictor
 from dougong.calibration import Parameters
 from dougong.calibration.engines import EngineClass, engine_classes
-from dougong.calibration.intervals import METRICS as BANDS
-from dougong.calibration.intervals import band
+from dougong.calibration.intervals import band, kind_of
 from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
 from dougong.catalog.store import Catalog
@@ -97,6 +96,7 @@ def _common(case: Case, model: str) -> Question:
         kv_dtype=case.precision.kv,
         engine=case.engine_class,
         imbalance=1.0 if case.balanced_experts else None,
+        micro_batches=case.micro_batches,
         draft_tokens=case.draft_tokens,
         acceptance=DEFAULT_ACCEPTANCE if case.acceptance is None else case.acceptance,
     )
@@ -298,7 +298,7 @@ class PlanPredictor:
         for metric in ask.metrics:
             value = getattr(answer, metric)
             if value is not None:
-                ends = band(metric if metric in BANDS else "throughput", case.engine_class, case.chip)
+                ends = band(kind_of(metric), case.engine_class, case.chip)
                 fresh[metric] = Interval(value, value * ends.low, value * ends.high)
         self.answers[case.id] = {**kept, **fresh}
 

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from dougong.backtest.calibrate import bands, folds, kind_of
+from dougong.backtest.calibrate import bands, folds
 from dougong.backtest.case import AnyCase, Case
 from dougong.backtest.fitting import Bench, Floats, Row, out_of_fold
 from dougong.backtest.roofline import times
 from dougong.backtest.run import Outcome, reasons
 from dougong.calibration.engines import EngineClass
-from dougong.calibration.intervals import Band, band
+from dougong.calibration.intervals import Band, band, kind_of
 from dougong.errors import InputError
 
 SCHEMA = 1
@@ -100,6 +100,7 @@ def measure(
     bench: Bench,
     fitted: Mapping[str, EngineClass],
     centres: Mapping[str, EngineClass],
+    began: Callable[[str], None] = lambda fold: None,
 ) -> Results:
     """Fit without each fold and gather what every fit says.
 
@@ -111,9 +112,11 @@ def measure(
         The same cases as array programs.
     fitted, centres
         The shipped classes, and where their fit is pulled to.
+    began
+        Hears of each fold as its fit begins: every fold of :func:`dougong.backtest.calibrate.folds`, then every maker.
     """
-    folded = out_of_fold(bench, folds(bench), fitted, centres)
-    unseen = out_of_fold(bench, lambda row: row.case.vendor, fitted, centres)
+    folded = out_of_fold(bench, folds(bench), fitted, centres, began)
+    unseen = out_of_fold(bench, lambda row: row.case.vendor, fitted, centres, began)
     fold, bare = folds(bench), _bare(bench)
     ends = _held_out_bands(bench, folded, unseen, fold)
     strange = _held_out_bands(bench, folded, unseen, lambda row: row.case.vendor)
@@ -177,7 +180,7 @@ def _held_out_bands(bench: Bench, folded: Floats, unseen: Floats, fold: Callable
         left = names == name
         table: dict[str, Any] = {
             "vendors": sorted(set(makers[~left].tolist())),
-            "band": bands(bench, np.where(left, np.nan, folded), np.where(left, np.nan, unseen)),
+            "band": bands(bench, np.where(left, np.nan, folded), np.where(left, np.nan, unseen), fold),
         }
         for i in np.flatnonzero(left):
             case, kind = bench.rows[i].case, kind_of(bench.rows[i].metric)

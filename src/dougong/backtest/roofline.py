@@ -40,7 +40,8 @@ def lossless(engine: EngineClass) -> EngineClass:
     times = {field.name: 0.0 for field in fields(EngineClass) if field.name.endswith("_s")}
     slow = {field.name: 1.0 for field in fields(EngineClass) if field.name.endswith("_slowdown")}
     return replace(
-        engine, **times, **slow, fixed_frac=0.0, widening_frac=1.0, overlap_frac=0.0, lockstep_frac=0.0, imbalance=1.0
+        engine, **times, **slow, fixed_frac=0.0, widening_frac=1.0, overlap_frac=0.0, lockstep_frac=0.0, imbalance=1.0,
+        micro_batches=False,
     )  # fmt: skip
 
 

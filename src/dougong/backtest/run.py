@@ -133,7 +133,8 @@ def _answered(blank: Outcome, answer: Mapping[str, Interval] | str) -> Outcome:
         return replace(blank, refused=f"{blank.metric} is not predicted for this case")
     if not blank.measured > 0:
         return replace(blank, refused=f"{blank.metric} is not measured as a positive number")
-    if not (math.isfinite(guess.value) and guess.value > 0):
+    nothing = guess.value == 0 and blank.metric.startswith("gain")  # a feature may be said to gain nothing
+    if not (math.isfinite(guess.value) and (guess.value > 0 or nothing)):
         return replace(blank, refused=f"the prediction of {blank.metric} is not finite")
     error = guess.value / blank.measured - 1
     return replace(blank, predicted=guess.value, low=guess.low, high=guess.high, error_frac=error)

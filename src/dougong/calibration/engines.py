@@ -41,11 +41,13 @@ class EngineClass:
         Work once per request before its first step: tokenising, scheduling, HTTP [s].
     compute_slowdown, memory_slowdown, link_slowdown
         Time of compute-, memory- and link-bound work over that of the kernels in the operator data [1].
+    expert_slowdown
+        Compute time of routed experts over that of well-written grouped kernels, beyond ``compute_slowdown`` [1].
     fixed_frac
         Share of a kernel's stand-alone start-up and of its walk along ``k`` that is left in captured graphs, with
         fused neighbours and kernels that split ``k`` [1].
     overlap_frac
-        Share of the expert exchange hidden behind the other micro-batch's compute [1].
+        Of the shorter of compute and expert exchange, the share that two micro-batches hide [1].
     imbalance
         Load of the busiest expert device over the mean [1].
     prefill_step_tokens
@@ -55,6 +57,8 @@ class EngineClass:
     lockstep_frac
         How far attention groups, which step together, take prompts in steps of their own: 0 is together, 1 is
         each when it comes [1].
+    micro_batches
+        Whether the stack runs a step as two micro-batches, one's exchange behind the other's compute, where it pays.
     memory_frac
         Share of device memory the engine may take [1].
     graph_bytes
@@ -80,6 +84,8 @@ class EngineClass:
     fixed_frac: float = 1.0
     widening_frac: float = 1.0
     lockstep_frac: float = 0.0
+    expert_slowdown: float = 1.0
+    micro_batches: bool = False
 
     def in_graph(self, p: Parameters) -> Parameters:
         """Operator parameters with the start-up that this class leaves of stand-alone kernels."""

@@ -86,6 +86,7 @@ def minimise(
     pull: float = PULL,
     scale: float = ROBUST_SCALE,
     rounds: int = 200,
+    settled: float = 1e-11,
 ) -> Floats:
     """Levenberg-Marquardt on robust residuals plus a pull to ``centre``.
 
@@ -101,6 +102,8 @@ def minimise(
         Residuals well above it weigh by their size, not their square [1].
     rounds
         Accepted steps at most.
+    settled
+        Share of the cost below which a step's gain ends the descent [1].
     """
 
     def cost(r: Floats, theta: Floats) -> float:
@@ -124,9 +127,9 @@ def minimise(
             damping *= 4.0
         else:
             return theta
-        settled = now - then < 1e-11 * max(now, 1.0)
+        done = now - then < settled * max(now, 1.0)
         theta, r, now, damping = trial, r_trial, then, damping / 3.0
-        if settled:
+        if done:
             return theta
     return theta
 

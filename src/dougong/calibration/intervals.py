@@ -3,21 +3,26 @@
 Notes
 -----
 Split-conformal on out-of-fold residuals ``r = log(predicted / measured)``: the 80 % interval of a new prediction is
-``[predicted * exp(-q_high), predicted * exp(-q_low)]`` with the empirical 10 % and 90 % quantiles of ``r``, taken at
-the finite-sample ranks ``(n + 1) q``. Residuals are grouped by metric and engine class; a group of fewer than
-:data:`LEAST_ROWS` borrows the metric's pooled residuals. A chip of a vendor without any end-to-end case takes the
-widest of these and of leave-one-vendor-out residuals.
+``[predicted * exp(-q_high), predicted * exp(-q_low)]`` with the 10 % and 90 % quantiles of ``r``. Rows of one document
+miss alike, and the next case stands in none of them: a row weighs ``n ** -0.5`` where its fold has ``n``, and the case
+to come weighs as much as one row, so that equal weights give the ranks ``(n + 1) q`` of exchangeable rows.
+
+Residuals are grouped by metric and engine class where a class has :data:`LEAST_ROWS` of them from
+:data:`LEAST_FOLDS` folds. What is thinner takes the metric's pool: the sizes ``|r|`` of its own rows, and, but for
+first tokens, of all rows of the thin classes, as a symmetric interval. A chip of a maker without any end-to-end case
+takes the widest of these and of residuals of makers left out whole, each maker with one vote.
 
 References
 ----------
-Papadopoulos et al., Inductive Confidence Machines, ECML 2002; Vovk, Cross-conformal predictors, arXiv 1208.0806.
+Papadopoulos et al., Inductive Confidence Machines, ECML 2002; Vovk, Cross-conformal predictors, arXiv 1208.0806;
+Tibshirani et al., Conformal Prediction Under Covariate Shift (weighted quantiles), arXiv 1904.06019.
 """
 
 from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,8 +31,21 @@ from dougong.calibration.parameters import data_file
 
 LEVEL = 0.8
 """Nominal coverage of every interval that is printed."""
-LEAST_ROWS = 20
-METRICS = ("ttft_s", "tpot_s", "throughput")
+LEAST_ROWS, LEAST_FOLDS = 20, 3
+METRICS = ("ttft_s", "tpot_s", "prefill", "decode", "throughput")
+"""What has intervals of its own: latencies, rates of one phase, and rates end to end."""
+
+
+def kind_of(metric: str) -> str:
+    """The word of :data:`METRICS` for a metric of a case or a plan.
+
+    Examples
+    --------
+    >>> kind_of("prefill_tokens_per_s_per_chip"), kind_of("output_tokens_per_s_per_chip")
+    ('prefill', 'throughput')
+    """
+    first = metric.split("_", 1)[0]
+    return metric if metric in METRICS else first if first in METRICS else "throughput"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,7 @@ def band(metric: str, engine: str, chip: str, table: Mapping[str, Any] | None = 
     """
     table = _table() if table is None else table
     groups: Mapping[str, Any] = table["band"][metric]
-    own = groups[engine] if engine in groups and groups[engine]["rows"] >= LEAST_ROWS else None
+    own = groups.get(engine)
     if chip.split("-", 1)[0] not in table["vendors"]:
         # Never told more exactly than a chip of a vendor that was seen.
         ends, group = [groups["all"], groups["unseen-vendor"], *([own] if own else [])], "unseen-vendor"
@@ -81,8 +99,19 @@ def band(metric: str, engine: str, chip: str, table: Mapping[str, Any] | None = 
     )
 
 
-def quantiles(residuals: list[float], level: float = LEVEL) -> tuple[float, float]:
+def quantiles(
+    residuals: Sequence[float], weights: Sequence[float] | None = None, level: float = LEVEL
+) -> tuple[float, float]:
     """Factors ``(low, high)`` on a prediction from residuals ``log(predicted / measured)``.
+
+    Parameters
+    ----------
+    residuals
+        Of predictions that did not see their row.
+    weights
+        Of the rows; None: equal.
+    level
+        Share of new cases that the interval is to hold [1].
 
     Examples
     --------
@@ -90,11 +119,28 @@ def quantiles(residuals: list[float], level: float = LEVEL) -> tuple[float, floa
     >>> round(low, 3), round(high, 3)
     (0.8, 0.8)
     """
-    ordered, n = sorted(residuals), len(residuals)
-    tail = (1.0 - level) / 2.0
+    share = (1.0 + level) / 2.0
+    return math.exp(-_upper(residuals, weights, share)), math.exp(
+        _upper([-r for r in residuals], weights, share)
+    )
 
-    def at(share: float) -> float:
-        return ordered[min(max(math.ceil((n + 1) * share) - 1, 0), n - 1)]
 
-    lower = ordered[min(max(math.floor((n + 1) * tail) - 1, 0), n - 1)]
-    return math.exp(-at(1.0 - tail)), math.exp(-lower)
+def symmetric(
+    residuals: Sequence[float], weights: Sequence[float] | None = None, level: float = LEVEL
+) -> tuple[float, float]:
+    """As :func:`quantiles`, from the sizes of the residuals: where too few tell which way a class errs."""
+    size = _upper([abs(r) for r in residuals], weights, level)
+    return math.exp(-size), math.exp(size)
+
+
+def _upper(values: Sequence[float], weights: Sequence[float] | None, share: float) -> float:
+    # The least value that, with a new row of mean weight counted above all, has `share` of the weight at or below it.
+    weights = [1.0] * len(values) if weights is None else weights
+    total, squares = sum(weights), sum(weight * weight for weight in weights)
+    wanted, met = share * (total + squares / total) * (1.0 - 1e-12), 0.0
+    ordered = sorted(zip(values, weights, strict=True))
+    for value, weight in ordered:
+        met += weight
+        if met >= wanted:
+            return value
+    return ordered[-1][0]

@@ -52,5 +52,17 @@ def compute_seconds(operator: Compute, machine: Machine, p: Parameters, engine: 
         **rates,
     }
     if operator.kind == "grouped_gemm":
+        counts["flop"] = flop * engine.expert_slowdown
         return forms.grouped_gemm_s(p, tokens_per_expert=operator.m, **counts)
     return forms.gemm_s(p, m=operator.m, **counts)
+
+
+def startup_s(operator: Compute, p: Parameters) -> Number:
+    """What of one operator's seconds passes before it works: the part that another stream can fill [s]."""
+    if operator.kind == "elementwise":
+        return p.elementwise_fixed_s * operator.groups
+    if operator.kind == "prefill_attention":
+        return p.prefill_attention_fixed_s
+    if operator.kind in ("decode_attention", "linear_attention"):
+        return p.latent_attention_fixed_s if operator.latent else p.decode_attention_fixed_s
+    return p.gemm_fixed_s

@@ -4,8 +4,8 @@ Notes
 -----
 A step is a sum over operators on one device plus what the host does not hide. The sum splits into an attention
 part, a feed-forward part and the head; each depends on a few columns of the layout only, so the search prices the
-distinct rows of each part and gathers. The exchange of experts may hide behind the other micro-batch's compute:
-``total = compute + exchange - overlap * min(compute, exchange)``.
+distinct rows of each part and gathers. Where a stack runs two micro-batches, the exchange of experts hides behind the
+other one's compute: ``total = compute + exchange - overlap * min(compute, exchange)``, each of two halves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dougong.catalog.models import Layer
 from dougong.cost.arrays import choose
 from dougong.cost.machine import Machine
 from dougong.cost.precision import Precise
-from dougong.cost.pricing import seconds
+from dougong.cost.pricing import seconds, startup_s
 from dougong.ops import (
     Collective,
     Operator,
@@ -71,6 +71,12 @@ class Spent(NamedTuple):
     compute: Number = 0.0
     reduce: Number = 0.0  # reductions and gathers
     exchange: Number = 0.0  # dispatch and combine
+    starts: Number = 0.0  # of compute: start-ups of kernels, in which the chip has nothing to do
+
+    @property
+    def total(self) -> Number:
+        """Seconds of all [s]."""
+        return self.compute + self.reduce + self.exchange
 
     def plus(self, other: Spent, times: float = 1.0) -> Spent:
         """These seconds and ``times`` the other."""
@@ -108,9 +114,7 @@ class Pricer:
             Arrays that broadcast to ``[L, B]``.
         """
         model, engine = self.precise.model, self.engine
-        layers = Spent()
-        for layer in model.layers:
-            layers = layers.plus(self._layer(layer, tokens, ranks, decode=decode, prefill=prefill))
+        layers, hidden = self._layers(tokens, ranks, decode=decode, prefill=prefill)
         ends = self._head(tokens, ranks)
         if decode and self.draft_tokens:
             # Each drafted token is one pass of the draft module over the same sequences, one query each.
@@ -118,7 +122,8 @@ class Pricer:
             for layer in model.mtp_layers:
                 one = self._layer(layer, draft, ranks, decode=True, prefill=False)
                 ends = ends.plus(one, float(self.draft_tokens))
-        hidden = engine.overlap_frac * np.minimum(layers.compute, layers.exchange)
+                # A draft is a token: its module ends in the model's own head.
+                ends = ends.plus(self._head(draft, ranks), float(self.draft_tokens))
         drafting = DRAFT_STEP_FRAC * self.draft_tokens if decode else 0.0
         # Each attention group has a scheduler of its own.
         scheduling = engine.step_s * (1.0 + drafting) + engine.sequence_s * tokens.decode_sequences
@@ -148,15 +153,17 @@ class Pricer:
         compute: Number = 0.0
         reduce: Number = 0.0
         exchange: Number = 0.0
+        starts: Number = 0.0
         for operator in operators:
             spent = operator.count * seconds(operator, self.machine, parameters, self.engine)
             if not isinstance(operator, Collective):
                 compute = compute + spent
+                starts = starts + operator.count * startup_s(operator, parameters)
             elif operator.kind == "all_to_all":
                 exchange = exchange + spent
             else:
                 reduce = reduce + spent
-        return Spent(compute, reduce, exchange)
+        return Spent(compute, reduce, exchange, starts)
 
     def expert_load(self, ranks: Ranks) -> Number:
         """Mean load of the busiest expert device over that of all [1].
@@ -165,6 +172,24 @@ class Pricer:
         """
         imbalance = self.engine.imbalance if self.imbalance is None else self.imbalance
         return 1.0 + (imbalance - 1.0) * (ranks.ep > 1.5)
+
+    def _layers(self, tokens: Tokens, ranks: Ranks, *, decode: bool, prefill: bool) -> tuple[Spent, Number]:
+        # Seconds of all layers, and what of their exchange is hidden: as one batch or as two, whichever is faster.
+        def whole(part: Tokens) -> Spent:
+            spent = Spent()
+            for layer in self.precise.model.layers:
+                spent = spent.plus(self._layer(layer, part, ranks, decode=decode, prefill=prefill))
+            return spent
+
+        one = whole(tokens)
+        if not self.engine.micro_batches or not np.any(np.asarray(ranks.attn_dp) > 1):
+            return one, 0.0
+        # Each half reads all weights anew; while it exchanges or starts a kernel, the other computes.
+        two = Spent().plus(whole(tokens.share(0.5)), 2.0)
+        work, idle = two.compute - two.starts, two.exchange + two.starts
+        hidden = self.engine.overlap_frac * np.minimum(work, idle)
+        pays = two.total - hidden < one.total
+        return Spent(*(choose(pays, b, a) for a, b in zip(one, two, strict=True))), choose(pays, hidden, 0.0)
 
     def _layer(self, layer: Layer, tokens: Tokens, ranks: Ranks, *, decode: bool, prefill: bool) -> Spent:
         hidden, dtypes = self.precise.model.hidden_size, self.precise.dtypes

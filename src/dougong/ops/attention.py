@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from dougong.catalog.models import Core, Layer, Linear
 from dougong.ops.cache import attended, attended_in_prefill, entry_bytes, state_bytes
-from dougong.ops.matrices import elementwise, gemm, split_ways
+from dougong.ops.matrices import elementwise, fused, gemm, joint_gemm, split_ways
 from dougong.ops.operators import Collective, Compute, Number, Operator
 from dougong.ops.shapes import Dtypes, Ranks, Tokens, bytes_of, least
 
@@ -34,16 +34,16 @@ def lower_attention(
     # Context parallelism shares prompt tokens among its ranks; decode queries are on every rank.
     t = tokens.decode_tokens + tokens.prefill_tokens / ranks.cp
     core = layer.core
-    for linear in layer.linears:
-        if linear.group not in ("attention", "indexer"):
-            continue
+    mine = [linear for linear in layer.linears if linear.group in ("attention", "indexer")]
+    for together in fused(mine):
+        linear = together[0]
         if linear.absorbed and core.kind == "mla":
             if prefill:
                 yield gemm(linear, layer.count, tokens.prefill_tokens / ranks.cp, ranks.tp, dtypes)
             if decode:
                 yield absorbed(linear, layer, tokens.decode_tokens, ranks.tp, dtypes)
             continue
-        yield gemm(linear, layer.count, t, ranks.tp, dtypes)
+        yield joint_gemm(together, layer.count, t, ranks.tp, dtypes)
     if core.kind != "none":
         if decode:
             yield from decode_core(core, layer, tokens, ranks, dtypes)

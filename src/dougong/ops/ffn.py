@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dougong.catalog.models import Experts, Layer
-from dougong.ops.matrices import gemm
+from dougong.ops.matrices import fused, joint_gemm
 from dougong.ops.operators import Collective, Compute, Number, Operator
 from dougong.ops.shapes import Dtypes, Ranks, Tokens, bytes_of, least, most
+
+EXPERT_KERNELS = 2.0
+"""Kernels of a layer's experts beside their matrices: gathering rows by expert, activation; sums are fused."""
 
 
 def lower_ffn(
@@ -36,8 +39,8 @@ def lower_dense(
     """Dense and shared matrices and the router; depends on ``tp`` and ``cp`` only."""
     t = tokens.decode_tokens + tokens.prefill_tokens / ranks.cp
     dense = [linear for linear in layer.linears if linear.group in ("dense_ffn", "shared_expert", "router")]
-    for linear in dense:
-        yield gemm(linear, layer.count, t, ranks.tp, dtypes)
+    for together in fused(dense):
+        yield joint_gemm(together, layer.count, t, ranks.tp, dtypes)
     if dense and layer.experts is None:
         yield Collective(
             name="ffn_all_reduce",
@@ -99,14 +102,28 @@ def lower_experts(
             k=k,
             groups=read,
         )
-    yield from _expert_exchange(layer, experts, everyone, ranks, dtypes)
+    # Rows are gathered by expert, pass the activation between the matrices, and are summed back by token.
+    row = experts.inputs * (2.0 * bytes_of(dtypes.dispatch) + activation)
+    yield Compute(
+        name="experts_passes",
+        group="experts",
+        kind="elementwise",
+        count=layer.count,
+        flop=visits * 0.0,
+        weight_bytes=0.0,
+        io_bytes=visits * (row + experts.matrices * width * activation),
+        m=visits,
+        groups=EXPERT_KERNELS,
+    )
+    yield from _expert_exchange(layer, experts, everyone, ranks, dtypes, imbalance)
 
 
 def _expert_exchange(
-    layer: Layer, experts: Experts, everyone: Number, ranks: Ranks, dtypes: Dtypes
+    layer: Layer, experts: Experts, everyone: Number, ranks: Ranks, dtypes: Dtypes, imbalance: Number
 ) -> Iterator[Operator]:
     # With one attention group all ranks hold all tokens: only the partial sums are reduced.
-    # With several, each device routes its share of tokens out and takes results back.
+    # With several, each device routes its share of tokens out and takes results back. All wait for the device of the
+    # popular experts, which takes in and gives back more than its share.
     shared = 1.0 * (ranks.attn_dp > 1.5)
     row = experts.inputs
     yield Collective(
@@ -125,7 +142,7 @@ def _expert_exchange(
             group="experts",
             kind="all_to_all",
             count=layer.count,
-            bytes_out=own * copies * ranks.expert_tp * row * bytes_of(dtype),
+            bytes_out=own * copies * ranks.expert_tp * row * bytes_of(dtype) * imbalance,
             ranks=1.0 + (ranks.width - 1.0) * shared,
             copies=copies * ranks.expert_tp,
         )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+
 from dougong.catalog.models import Linear
 from dougong.ops.operators import Compute, Number
 from dougong.ops.shapes import Dtypes, bytes_of, least
@@ -15,6 +19,36 @@ def split_ways(linear: Linear, tp: Number) -> Number:
     if linear.shard == "none":
         return 1.0
     return least(tp, float(linear.ways))
+
+
+def fused(linears: Iterable[Linear]) -> Iterator[tuple[Linear, ...]]:
+    """Neighbours that read the same rows, as engines store them: one matrix of all their columns."""
+
+    def shared(linear: Linear) -> object:
+        alone = linear.shard == "row" or linear.absorbed or linear.copies > 1
+        return linear.name if alone else (linear.group, linear.inputs, linear.dtype)
+
+    for _, together in groupby(linears, shared):
+        yield tuple(together)
+
+
+def joint_gemm(
+    linears: Sequence[Linear], count: float, tokens: Number, tp: Number, dtypes: Dtypes
+) -> Compute:
+    """Matrices that read the same rows, as one; see :func:`fused`."""
+    parts = [gemm(linear, count, tokens, tp, dtypes) for linear in linears]
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    width = sum(part.n for part in parts)
+    return replace(
+        first,
+        name="+".join(part.name for part in parts),
+        flop=sum(part.flop for part in parts),
+        weight_bytes=sum(part.weight_bytes for part in parts),
+        io_bytes=tokens * (first.k + width) * bytes_of(dtypes.activation),
+        n=width,
+    )
 
 
 def gemm(linear: Linear, count: float, tokens: Number, tp: Number, dtypes: Dtypes) -> Compute:

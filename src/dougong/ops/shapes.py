@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dougong.catalog.models import DTYPE_BITS
 from dougong.ops.operators import Number
@@ -53,6 +53,11 @@ class Tokens:
     prefill_context: Number = 0.0
     prefill_sequences: Number = 0.0
     prefill_share: Number = 1.0
+
+    def share(self, part: float) -> Tokens:
+        """A part of the batch: as many prompts and sequences in proportion."""
+        names = ("decode_sequences", "prefill_tokens", "prefill_sequences")
+        return replace(self, **{name: getattr(self, name) * part for name in names})
 
     @property
     def decode_tokens(self) -> Number:

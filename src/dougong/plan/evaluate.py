@@ -79,6 +79,7 @@ def prepare(
             question.draft_tokens,
             question.acceptance,
             question.imbalance,
+            question.micro_batches,
             saturated,
         )
         groups.setdefault(key, []).append(i)
@@ -132,7 +133,7 @@ def answer(
 ) -> list[Answer]:
     """Answer every question of one array program."""
     first = prepared.questions[0]
-    engine = (engines or engine_classes())[first.engine]
+    engine = first.of((engines or engine_classes())[first.engine])
     pricer = Pricer(
         precise=prepared.precise,
         machine=prepared.machine,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from dougong.calibration.engines import EngineClass
 from dougong.cost.precision import Recipe
 from dougong.plan.types import Layout
 
@@ -27,6 +28,8 @@ class Question:
         of published benchmarks send.
     step_tokens
         Prompt tokens per attention group and step; None: the engine class's budget.
+    micro_batches
+        Whether steps run as two micro-batches where that pays; None: as the engine class does.
     context_tokens
         Mean cached tokens while decoding, where it is stated; None: prompt and half the output.
     """
@@ -51,8 +54,13 @@ class Question:
     kv_dtype: str | None = None
     engine: str = "community"
     imbalance: float | None = None
+    micro_batches: bool | None = None
     draft_tokens: int = 0
     acceptance: float = 0.7
+
+    def of(self, engine: EngineClass) -> EngineClass:
+        """The engine class as this deployment runs it."""
+        return engine if self.micro_batches is None else replace(engine, micro_batches=self.micro_batches)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
