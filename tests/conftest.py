@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# A probe of the tester's own machine must not enter what is tested.
+os.environ.setdefault("DOUGONG_STATE", str(Path(tempfile.gettempdir()) / "dougong-tests-state"))
 
 settings.register_profile("dev", max_examples=40, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)

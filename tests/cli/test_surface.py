@@ -27,6 +27,7 @@ FROZEN = {
         "--catalog", "--plot", "--json",
     ],
     "dougong backtest": ["--by", "--worst", "--only-validate", "--catalog", "--plot", "--json"],
+    "dougong probe": ["--threads", "--device", "--quick", "--out", "--json"],
     "dougong measure": [
         "--users", "--rate", "--trace", "--arrivals", "--prompt", "--output", "--duration", "--requests", "--warmup",
         "--timeout", "--ttft", "--tpot", "--seed", "--model", "--api", "--api-key-file", "--plan", "--out", "--plot",

@@ -18,7 +18,8 @@ UNITS = ("chip", "package", "card", "module", "socket")
 STATUSES = ("announced", "shipping", "retired", "cancelled")
 KINDS = ("accelerator", "cpu", "soc")
 TOPOLOGIES = ("switched", "mesh", "ring", "torus", "unknown")
-COMPUTE_DTYPES = ("fp32", "tf32", "bf16", "fp16", "fp8_e4m3", "int8", "fp4", "int4")
+COMPUTE_DTYPES = ("fp32", "tf32", "bf16", "fp16", "fp8_e4m3", "int8", "fp4", "int4", "q4_0", "q4_1", "q8_0")
+"""Data types with a rate on record; those of llama.cpp are of measured kernels, which widen on their way."""
 PRICE_DIMENSIONS: Mapping[str, str] = {
     "owning-hyperscaler": "USD/s",
     "owning-neocloud": "USD/s",

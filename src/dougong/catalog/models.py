@@ -26,6 +26,8 @@ DTYPE_BITS: Mapping[str, float] = {
     "nvfp4": 4.5,  # one 8-bit scale per 16 values
     "int4_g32": 4.5,  # one 16-bit scale per 32 values
     "int4_g128": 4.125,
+    "q4_0": 4.5,  # llama.cpp: one 16-bit scale per 32 values
+    "q4_1": 5.0,  # llama.cpp: a scale and a least value, 16 bits each, per 32 values
     "q8_0": 8.5,  # llama.cpp: one 16-bit scale per 32 values
     "q4_k_m": 4.8944,  # llama.cpp: a mixture; tools/quantize/README.md, Llama-3.1-8B, bits per weight
 }

@@ -105,7 +105,15 @@ def _complete(kinds: tuple[str, ...], incomplete: str) -> list[CompletionItem]:
 
 
 def open_catalog(folders: tuple[str, ...]) -> Catalog:
-    """Open the shipped catalog with the user's own folders over it."""
+    """Open the shipped catalog with the user's own folders over it, this machine's first if it was probed."""
     from dougong.catalog.store import Catalog
 
-    return Catalog.open([Path(folder) for folder in folders])
+    local = local_folder()
+    return Catalog.open([*([local] if (local / "systems").is_dir() else []), *map(Path, folders)])
+
+
+def local_folder() -> Path:
+    """Where `dougong probe` puts the records of this machine."""
+    from dougong.engines.places import state_dir
+
+    return state_dir() / "local"

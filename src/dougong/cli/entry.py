@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": ("dougong.cli.serve:serve", "Run a model behind an OpenAI-compatible endpoint."),
     "devices": ("dougong.cli.devices:devices", "Show which chips, drivers and stacks are here."),
     "models": ("dougong.cli.models:models", "Fetch, list and remove models in the cache."),
+    "probe": ("dougong.cli.probe:probe", "Measure this machine, so that it can be planned for."),
     "measure": ("dougong.cli.measure:measure", "Load a live endpoint and say what it does."),
     "backtest": ("dougong.cli.backtest:backtest", "Hold predictions against published measurements."),
     "explain-error": (

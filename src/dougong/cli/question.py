@@ -56,7 +56,12 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (LIMITS, "--tpot", "TIME", "Mean time per output token at most, as 50ms."),
     (LIMITS, "--objective", "WORD", "throughput, cost, latency or chips."),
     (SEARCH, "--mode", "WORD", "auto, colocated or disaggregated."),
-    (SEARCH, "--precision", "WORD", "auto, native, bf16, fp8, int8, w8a16, w4a16, w4a8, mxfp4 or nvfp4."),
+    (
+        SEARCH,
+        "--precision",
+        "WORD",
+        "auto, native, bf16, fp8, int8, w8a16, w4a16, w4a8, mxfp4, nvfp4, q8_0, q4_1 or q4_0.",
+    ),
     (SEARCH, "--kv-dtype", "DTYPE", "Stored dtype of the KV cache [the model's own]."),
     (
         SEARCH,

@@ -74,7 +74,7 @@ class Machine:
         return self.peaks[dtype]
 
 
-_COMPUTE = ("fp32", "bf16", "fp16", "fp8_e4m3", "int8", "fp4", "int4")
+_COMPUTE = ("fp32", "bf16", "fp16", "fp8_e4m3", "int8", "fp4", "int4", "q4_0", "q4_1", "q8_0")
 
 
 def machine_of(system: System) -> Machine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dougong.catalog.hardware import Chip
 from dougong.catalog.models import DTYPE_BITS, Layer, Linear, Model
@@ -20,6 +21,7 @@ class Recipe:
     experts: str | None
     activations: str | None
     note: str
+    head: str | None = None  # None: as stored
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -31,6 +33,9 @@ RECIPES: Mapping[str, Recipe] = {
     "w4a8": Recipe("int8", "int4_g128", "int8", "INT4 experts, INT8 elsewhere, INT8 activations"),
     "mxfp4": Recipe("bf16", "mxfp4", "bf16", "MXFP4 experts, BF16 elsewhere"),
     "nvfp4": Recipe("nvfp4", "nvfp4", "nvfp4", "NVFP4 weights and activations"),
+    "q8_0": Recipe("q8_0", "q8_0", "bf16", "llama.cpp Q8_0", "q8_0"),
+    "q4_1": Recipe("q4_1", "q4_1", "bf16", "llama.cpp Q4_1, its head in Q8_0", "q8_0"),
+    "q4_0": Recipe("q4_0", "q4_0", "bf16", "llama.cpp Q4_0, its head in Q8_0", "q8_0"),
 }
 PRECISIONS = ("auto", "native", *RECIPES)
 KV_DTYPES = ("bf16", "fp16", "fp8_e4m3", "int8", "int4", "nvfp4", "q8_0")
@@ -52,6 +57,8 @@ _FAMILY = {
     "int4": "int4",
     "int4_g32": "int4",
     "int4_g128": "int4",
+    "q4_0": "int4",
+    "q4_1": "int4",
     "q8_0": "int8",
     "q4_k_m": "int4",
 }
@@ -90,6 +97,8 @@ def base_dtype(chip: Chip) -> str:
 def _multiplies_in(stored: str, activation: str, chip: Chip) -> str:
     # A quantised multiplication needs both operands and a unit for it; else weights are widened on the fly.
     base = base_dtype(chip)
+    if stored in ("q4_0", "q4_1", "q8_0") and supports(chip, stored):
+        return stored  # a kernel of that format was measured on this chip
     weights, operand = _FAMILY[stored], _FAMILY[activation]
     if weights == "fp32":
         return "fp32" if supports(chip, "fp32") else base
@@ -184,7 +193,14 @@ def _convert(model: Model, recipe: Recipe) -> Model:
         layers=tuple(_convert_layer(layer, recipe) for layer in model.layers),
         mtp_layers=tuple(_convert_layer(layer, recipe) for layer in model.mtp_layers),
         activation_dtype=recipe.activations or model.activation_dtype,
+        **_ends(model, recipe.head),
     )
+
+
+def _ends(model: Model, head: str | None) -> dict[str, Any]:
+    if head is None:
+        return {}
+    return {"head": replace(model.head, dtype=head), "embedding_dtype": head}
 
 
 def _convert_layer(layer: Layer, recipe: Recipe) -> Layer:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dougong.calibration import Parameters
 from dougong.calibration.engines import engine_class
+from dougong.calibration.local import Local, read_local
 from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
 from dougong.cost.machine import Machine, machine_of
@@ -33,7 +34,7 @@ from dougong.plan.refuse import (
     shortfall,
     unlinked,
 )
-from dougong.plan.remarks import context_notes, engine_notes, notes_of
+from dougong.plan.remarks import context_notes, engine_notes, local_notes, notes_of
 from dougong.plan.search import (
     FULL_LOAD,
     PREFILL_LOAD,
@@ -160,14 +161,15 @@ def pricer_of(
     engine: str,
     imbalance: float | None,
     draft_tokens: int,
+    local: Local | None = None,
 ) -> Pricer:
     """Fix everything that does not vary among candidates."""
     precise = apply(model, precision, system.chip, kv_dtype)
     return Pricer(
         precise=precise,
         machine=machine,
-        parameters=Parameters.load(),
-        engine=engine_class(engine),
+        parameters=local.parameters() if local else Parameters.load(),
+        engine=local.engine_class(engine) if local else engine_class(engine),
         imbalance=imbalance,
         draft_tokens=draft_tokens,
     )
@@ -176,6 +178,7 @@ def pricer_of(
 def search(request: PlanRequest, model: Model, system: System, catalog: Records) -> Found:
     """Price every legal candidate on one system."""
     machine = machine_of(system)
+    local = read_local(getattr(catalog, "roots", ())).get(system.chip.id)
     pricer = pricer_of(
         model,
         machine,
@@ -185,6 +188,7 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
         engine=request.engine,
         imbalance=request.imbalance,
         draft_tokens=request.draft_tokens,
+        local=local,
     )
     notes = [pricer.precise.note, *model.notes, *(f"not priced: {part}" for part in model.absent)]
     if request.engine == "community" and system.chip.vendor not in MATURE:
@@ -194,7 +198,7 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
         )
     workload = request.workload
     notes += context_notes(model, request)
-    notes += engine_notes(pricer.engine)
+    notes += local_notes(local, pricer.engine) if local else engine_notes(pricer.engine)
     if request.draft_tokens and not model.mtp_layers:
         notes.append("the model ships no draft module; drafting is priced without its cost")
     chips = system.num_chips if request.chips is None else min(request.chips, system.num_chips)
@@ -215,6 +219,7 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
         rates=rates,
         devices=devices,
         acceptance=acceptance,
+        bands=local.error if local else {},
     )
     kinds: list[Deployments] = []
     refusals = decode_space.refusals

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from dougong.calibration.intervals import band
+from dougong.calibration.intervals import Band, band
 from dougong.catalog.hardware import System
 from dougong.cost.memory import cache_per_sequence
 from dougong.cost.step import Pricer
@@ -35,6 +36,7 @@ class Scene:
     rates: Rates
     devices: int
     acceptance: float
+    bands: Mapping[str, Band] = field(default_factory=dict[str, Band])  # of a calibration of one's own
 
     @property
     def chips(self) -> Chips:
@@ -44,7 +46,7 @@ class Scene:
 
     def interval(self, metric: str, value: float) -> Interval:
         """The prediction with the range it is believed in; see :mod:`dougong.calibration.intervals`."""
-        ends = band(metric, self.pricer.engine.id, self.system.chip.id)
+        ends = self.bands.get(metric) or band(metric, self.pricer.engine.id, self.system.chip.id)
         return Interval(value, value * ends.low, value * ends.high)
 
 

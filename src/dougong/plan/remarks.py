@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dougong.calibration.engines import EngineClass, engine_class
+from dougong.calibration.local import Local
 from dougong.catalog.models import Model
 from dougong.plan.refuse import context_of
 from dougong.plan.types import PlanRequest
@@ -53,6 +54,17 @@ def context_notes(model: Model, request: PlanRequest) -> list[str]:
 
 
 _WORK = (("compute", "compute_slowdown"), ("memory", "memory_slowdown"), ("link", "link_slowdown"))
+
+
+def local_notes(local: Local, engine: EngineClass) -> list[str]:
+    """On the calibration of one's own machine, and what of it is still the class's."""
+    own = f"calibrated on this very chip: {local.how}"
+    if local.engine.get(engine.id):
+        return [own]
+    return [
+        own,
+        f"host work and losses are those of engine class {engine.id}, which was fitted on other chips",
+    ]
 
 
 def engine_notes(engine: EngineClass) -> list[str]:

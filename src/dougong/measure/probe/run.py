@@ -1,0 +1,109 @@
+"""Probes this machine: each library in a child process, rows as they come, then a fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from dougong.errors import EnvironmentLacking
+from dougong.measure.probe.fit import Fitted, fit
+from dougong.measure.probe.rows import Row
+
+_FIELDS = frozenset(one.name for one in fields(Row))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """A probed machine: its rows, what they came to, and what was lacking."""
+
+    rows: Sequence[Row]
+    fitted: Fitted
+    threads: int
+    lacking: Sequence[str]
+
+
+def probe(
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+    quick: bool = False,
+    on_row: Callable[[Row], None] | None = None,
+) -> Probed:
+    """Measure this machine with ``threads`` threads [all processors this process may use].
+
+    Parameters
+    ----------
+    device
+        Also measure this device through PyTorch; None is the processor alone, without PyTorch.
+    quick
+        Fewer sizes and shapes.
+    on_row
+        Told every row as it comes.
+
+    Raises
+    ------
+    EnvironmentLacking
+        If a library that was asked for is not there, or its child fails.
+    """
+    count = threads or processors()
+    libraries = [("numpy", ()), ("ggml", ()), *([("torch", ("--device", device))] if device else [])]
+    rows: list[Row] = []
+    lacking: list[str] = []
+    for library, more in libraries:
+        command = [
+            sys.executable,
+            "-m",
+            "dougong.measure.probe.child",
+            library,
+            "--threads",
+            str(count),
+            *more,
+        ]
+        try:
+            rows += _rows([*command, *(["--quick"] if quick else [])], on_row)
+        except EnvironmentLacking as error:
+            if library == "torch":
+                raise
+            lacking.append(
+                f"{error.message}: {'its kernels are' if library == 'ggml' else 'it is'} not measured"
+            )
+    processor = [row for row in rows if row.library != "torch" or device == "cpu"]
+    return Probed(rows=rows, fitted=fit(processor), threads=count, lacking=lacking)
+
+
+def processors() -> int:
+    """Processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this platform
+        return os.cpu_count() or 1
+
+
+def _rows(command: Sequence[str], on_row: Callable[[Row], None] | None) -> list[Row]:
+    rows: list[Row] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        try:
+            for line in child.stdout:
+                found: dict[str, Any] = json.loads(line)
+                if "lacking" in found:
+                    raise EnvironmentLacking(found["lacking"], hint=found["hint"])
+                rows.append(Row(**{name: value for name, value in found.items() if name in _FIELDS}))
+                if on_row:
+                    on_row(rows[-1])
+        except BaseException:
+            child.kill()
+            raise
+        words = child.stderr.read()
+    if child.returncode:
+        last = words.strip().splitlines()[-1:] or ["without a word"]
+        raise EnvironmentLacking(
+            f"{command[3]} cannot be measured here: it ended with {child.returncode}: {last[0]}"
+        )
+    return rows
