@@ -9,7 +9,7 @@ import numpy as np
 from dougong.backends import Array
 from dougong.backends.dtypes import dtype_of
 
-__all__ = ["LAYOUTS", "cast", "dtype_of", "filled", "integers", "laid_out", "normal", "positive"]
+__all__ = ["LAYOUTS", "cast", "dtype_of", "filled", "integers", "laid_out", "normal", "positive", "signs"]
 
 
 def normal(generator: np.random.Generator, shape: Sequence[int], dtype: str, *, scale: float = 1.0) -> Array:
@@ -27,6 +27,11 @@ def positive(
 def integers(generator: np.random.Generator, shape: Sequence[int], dtype: str, *, most: int) -> Array:
     """Whole numbers from ``-most`` to ``most``: their sums are exact in any order, up to the width of the sum."""
     return generator.integers(-most, most, shape, np.int8, endpoint=True).astype(dtype_of(dtype))
+
+
+def signs(generator: np.random.Generator, shape: Sequence[int], dtype: str) -> Array:
+    """Ones and minus ones."""
+    return (generator.integers(0, 2, shape, np.int8) * 2 - 1).astype(dtype_of(dtype))
 
 
 def filled(shape: Sequence[int], dtype: str, value: float = 1.0) -> Array:

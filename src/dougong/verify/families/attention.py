@@ -89,7 +89,13 @@ def _masks(dtype: str) -> Iterator[Case]:
             yield _case(
                 f"mask-{encoding}-s{s}",
                 dtype,
-                partial(masked, s=s, encoding=encoding, dtype=dtype),
+                partial(
+                    masked,
+                    s=s,
+                    encoding=encoding,
+                    dtype=dtype,
+                    heads=(2, 1, 64, 64) if s > 4096 else (4, 2, 64, 64),
+                ),
                 "a mask ignored from 512, 1,024 or 4,096 keys on; no mask at all, and a plain average",
                 provenance=_BOOL_THREADS if encoding != "none" else ("vllm-project/vllm-ascend#13699",),
                 profile="smoke" if s == 600 else "standard",

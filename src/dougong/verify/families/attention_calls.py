@@ -10,7 +10,7 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.verify.bound import LARGEST
 from dougong.verify.geometry import core
-from dougong.verify.numbers import cast, dtype_of, filled, normal
+from dougong.verify.numbers import cast, dtype_of, filled, normal, signs
 
 Generator = np.random.Generator
 
@@ -139,7 +139,7 @@ def chosen(
     """Make attention in which every query finds one key and nothing of the others: the answer is a value."""
     h, g, d, e = heads
     inputs = qkv(generator, b=b, heads=heads, t=t, s=s, dtype=dtype)
-    keys = generator.choice(np.array([-1.0, 1.0], np.float32), (b, g, s, d))
+    keys = signs(generator, (b, g, s, d), "float32")
     last = np.arange(t) + s - t if attributes.get("causal") else np.full(t, s - 1)
     window = int(attributes.get("window", 0)) or s
     first = np.maximum(last - window + 1, 0)
