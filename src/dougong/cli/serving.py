@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def serve(question: Question) -> int:
         records.parent.mkdir(parents=True, exist_ok=True)
     with _ended_in_order():
         if words["replicas"]:
-            replicas = [_endpoint(question, url) for url in words["replicas"]]
+            replicas = [_endpoint(question, url, voice) for url in words["replicas"]]
             return _open(question, settings, replicas, None, voice)
         made = launches(read_groups(question, voice, shown=False))
         for _, launch in made:
@@ -99,10 +100,16 @@ def _at_a_time(question: Question) -> dict[str, Any]:
     return {} if most is None else {"max_concurrent": most}
 
 
-def _endpoint(question: Question, url: str) -> Any:
+def _endpoint(question: Question, url: str, voice: Voice) -> Any:
+    from dougong.engines.process import models_of
     from dougong.gateway import Replica
 
-    return Replica(url=url, key=os.environ.get("DOUGONG_REPLICA_KEY") or None, **_at_a_time(question))
+    key = os.environ.get("DOUGONG_REPLICA_KEY") or None
+    replica = Replica(url=url, key=key, **_at_a_time(question))
+    models = models_of(url, key)
+    told = f"serves {', '.join(models)}" if models else "does not list its models now, and is asked again"
+    voice.event("replica", f"{replica.name} {told}", replica=replica.name, models=list(models or ()))
+    return replace(replica, models=models or ())
 
 
 def _replica(question: Question, group: Group, launch: Launch) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -12,12 +13,14 @@ import sys
 import threading
 import urllib.parse
 from pathlib import Path
+from typing import Any, cast
 
 from dougong.engines.log import EngineLog
 from dougong.engines.port import LaunchCommand
 from dougong.errors import EngineError, EnvironmentLacking
 
 GUARD = Path(__file__).with_name("guard.py")
+_MOST_BYTES = 1 << 20  # of a health page or a list of models
 GUARD_EXTRA_S = 10.0  # beyond the engine's own grace, for the guard to finish
 
 
@@ -94,17 +97,35 @@ class EngineProcess:
 
 def is_healthy(command: LaunchCommand, timeout_s: float) -> bool:
     """Ask the engine's health path; anything but a 2xx within ``timeout_s`` is a no."""
-    parts = urllib.parse.urlsplit(command.base_url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_s)
-    headers = {"Authorization": f"Bearer {command.api_key}"} if command.api_key else {}
+    return _get(command.base_url, command.health_path, command.api_key, timeout_s) is not None
+
+
+def models_of(base_url: str, api_key: str | None, timeout_s: float = 5.0) -> tuple[str, ...] | None:
+    """Return the ids that an endpoint lists; None where it does not answer within ``timeout_s``."""
+    body = _get(base_url.rstrip("/").removesuffix("/v1"), "/v1/models", api_key, timeout_s)
     try:
-        connection.request("GET", f"{parts.path.rstrip('/')}{command.health_path}", headers=headers)
+        told: object = json.loads(body) if body is not None else None
+    except ValueError:
+        return None
+    data = cast(dict[str, Any], told).get("data") if isinstance(told, dict) else None
+    if not isinstance(data, list):
+        return None
+    entries = [cast(dict[str, Any], entry) for entry in cast(list[object], data) if isinstance(entry, dict)]
+    return tuple(str(entry["id"]) for entry in entries if "id" in entry)
+
+
+def _get(base_url: str, path: str, api_key: str | None, timeout_s: float) -> bytes | None:
+    parts = urllib.parse.urlsplit(base_url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=timeout_s)
+    try:
+        connection.request("GET", f"{parts.path.rstrip('/')}{path}", headers=headers)
         reply = connection.getresponse()
-        reply.read(1 << 16)
-        return 200 <= reply.status < 300
-    except (OSError, http.client.HTTPException):
-        return False
+        body = reply.read(_MOST_BYTES)
+        return body if 200 <= reply.status < 300 else None
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
     finally:
         connection.close()
 
