@@ -12,10 +12,12 @@ from dougong.backends.reference import (
     activation,
     attention,
     cast,
+    collective,
     dynamic_quant,
     elementary,
     gather,
     gemm,
+    graph,
     kv_write,
     lora,
     moe,
@@ -50,12 +52,15 @@ _FAMILIES = (
     sampler,
     moe,
     gather,
+    collective,
     lora,
     view,
 )
 
-FORMULAS: Mapping[str, Formula] = MappingProxyType(
-    {name: formula for family in _FAMILIES for name, formula in family.FORMULAS.items()}
-)
+_EACH: dict[str, Formula] = {
+    name: formula for family in _FAMILIES for name, formula in family.FORMULAS.items()
+}
+
+FORMULAS: Mapping[str, Formula] = MappingProxyType({**_EACH, **graph.graphs(_EACH)})
 
 __all__ = ["FORMULAS", "Formula"]

@@ -13,10 +13,12 @@ from dougong.backends.torch import (
     activation,
     attention,
     cast,
+    collective,
     dynamic_quant,
     elementary,
     gather,
     gemm,
+    graph,
     kv_write,
     lora,
     moe,
@@ -34,6 +36,7 @@ from dougong.backends.torch.arrays import to_array
 from dougong.backends.torch.census import Census
 from dougong.backends.torch.guard import guarded
 from dougong.backends.torch.stack import check_device, describe
+from dougong.ops.definitions import DEFINITIONS
 
 Run = Callable[[Call, Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
 
@@ -55,11 +58,15 @@ _FAMILIES = (
     sampler,
     moe,
     gather,
+    collective,
     lora,
     view,
 )
 
-OPERATORS: Mapping[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}
+_EACH: dict[str, Run] = {name: run for family in _FAMILIES for name, run in family.OPERATORS.items()}
+_OPERANDS = {name: (*each.inputs, *each.outputs) for name, each in DEFINITIONS.items()}
+
+OPERATORS: Mapping[str, Run] = {**_EACH, **graph.graphs(_EACH, _OPERANDS)}
 
 
 class TorchBackend:

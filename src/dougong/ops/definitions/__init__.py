@@ -10,10 +10,12 @@ from dougong.ops.definitions import (
     activation,
     attention,
     cast,
+    collective,
     dynamic_quant,
     elementary,
     gather,
     gemm,
+    graph,
     kv_write,
     lora,
     moe,
@@ -46,11 +48,14 @@ _FAMILIES = (
     sampler,
     moe,
     gather,
+    collective,
     lora,
     view,
 )
 
+_EACH = tuple(each for family in _FAMILIES for each in family.DEFINITIONS)
+
 DEFINITIONS: Mapping[str, Definition] = MappingProxyType(
-    {each.name: each for family in _FAMILIES for each in family.DEFINITIONS}
+    {each.name: each for each in (*_EACH, *graph.graphs(_EACH))}
 )
 """Every operator that a backend may be asked to run, by name."""

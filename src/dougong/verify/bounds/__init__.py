@@ -9,10 +9,12 @@ from dougong.verify.bounds import (
     activation,
     attention,
     cast,
+    collective,
     dynamic_quant,
     elementary,
     gather,
     gemm,
+    graph,
     kv_write,
     lora,
     moe,
@@ -50,10 +52,11 @@ _FAMILIES = (
     sampler,
     moe,
     gather,
+    collective,
     lora,
     view,
 )
 
-BOUNDS: Mapping[str, Bounder] = MappingProxyType(
-    {name: bounder for family in _FAMILIES for name, bounder in family.BOUNDS.items()}
-)
+_EACH: dict[str, Bounder] = {name: bounder for family in _FAMILIES for name, bounder in family.BOUNDS.items()}
+
+BOUNDS: Mapping[str, Bounder] = MappingProxyType({**_EACH, **graph.graphs(_EACH)})

@@ -7,10 +7,12 @@ from dougong.verify.families import (
     activation,
     attention,
     cast,
+    collective,
     dynamic_quant,
     elementary,
     gather,
     gemm,
+    graph,
     kv_write,
     lora,
     moe,
@@ -43,8 +45,10 @@ _FAMILIES = (
     sampler,
     moe,
     gather,
+    collective,
     lora,
     view,
+    graph,
 )
 
 
