@@ -63,7 +63,7 @@ FROZEN = {
     "dougong verify": [],
     "dougong verify ops": [
         "--backend", "--profile", "--semantics", "--only", "--seed", "--ledger", "--python", "--jobs", "--threads",
-        "--timeout", "--memory", "--out", "--json", "--junit", "--no-mutants",
+        "--timeout", "--memory", "--out", "--json", "--junit", "--html", "--no-mutants",
     ],
     "dougong verify list": ["--profile", "--only", "--json"],
     "dougong verify cases": ["--onnx", "--profile", "--only", "--seed", "--json"],
@@ -72,6 +72,7 @@ FROZEN = {
     "dougong verify check": [
         "--trusted", "--evidence", "--stack-here", "--reproduce", "--seen", "--python", "--json", "--ledger",
     ],
+    "dougong verify report": ["--html", "--junit", "--scripts", "--json", "--ledger"],
     "dougong verify mutants": ["--only", "--all", "--profile", "--seed", "--json"],
 }  # fmt: skip
 

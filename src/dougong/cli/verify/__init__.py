@@ -9,6 +9,7 @@ from dougong.cli.lazy import LazyGroup
 COMMANDS = {
     "ops": ("dougong.cli.verify.ops:ops", "Run the operator suite on a backend."),
     "list": ("dougong.cli.verify.listing:list_", "List backends, families, cases, mutants or switches."),
+    "report": ("dougong.cli.verify.report:report", "Show runs side by side: text, JSON, JUnit or a page."),
     "mutants": ("dougong.cli.verify.mutants:mutants", "Prove the suite on deliberately wrong backends."),
     "cases": ("dougong.cli.verify.cases:cases", "Write cases as ONNX files for any stack."),
     "keygen": ("dougong.cli.verify.certify:keygen", "Make a key to sign certificates with."),

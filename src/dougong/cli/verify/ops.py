@@ -14,7 +14,7 @@ from dougong.cli.output import print_json
 from dougong.cli.words import Faults, names
 
 if TYPE_CHECKING:
-    from dougong.verify.ledger import Entry, Reckoning
+    from dougong.verify.ledger import Entry
     from dougong.verify.records import RunRecord
     from dougong.verify.run import Request
     from dougong.verify.verdict import Result
@@ -81,6 +81,9 @@ _SHARE_OF_MEMORY = 0.7
 )
 @click.option("--junit", cls=Option, section="Output", metavar="FILE", help="Also write JUnit XML.")
 @click.option(
+    "--html", cls=Option, section="Output", metavar="FILE", help="Also write one page that a person reads."
+)
+@click.option(
     "--no-mutants", cls=Option, section="Output", is_flag=True,
     help="Leave out the mutation score where it has not been measured for this suite.",
 )  # fmt: skip
@@ -99,6 +102,7 @@ def ops(
     out: str | None,
     as_json: bool,
     junit: str | None,
+    html: str | None,
     no_mutants: bool,
 ) -> int:
     """Ask a backend for every operator of a language model, and hold each answer against float64.
@@ -116,13 +120,14 @@ def ops(
             faults.add(flag, "at least 1 is wanted")
     timeout_s = faults.quantity("--timeout", timeout, "s", default_unit="s")
     memory_bytes = faults.quantity("--memory", memory, "byte", default_unit="GB")
-    for flag, file in (("--out", out), ("--junit", junit)):
+    for flag, file in (("--out", out), ("--junit", junit), ("--html", html)):
         if file is not None and not Path(file).parent.is_dir():
             faults.add(flag, f"there is no folder {str(Path(file).parent)!r}")
     entries = faults.keep("--ledger", lambda: _ledgers(ledgers))
     faults.raise_if_any()
 
     from dougong.backends.registry import recipe
+    from dougong.cli.verify.report import write
     from dougong.verify.ledger import reckon
     from dougong.verify.run import Request
     from dougong.verify.semantics import semantics_of
@@ -140,7 +145,7 @@ def ops(
     )
     record = _run(request, Path(out) if out else None, no_mutants)
     reckoning = reckon(record, entries or [])
-    _write_files(record, reckoning, junit)
+    write([(record, reckoning)], html=html, junit=junit)
     if as_json:
         from dougong.report.verify.dump import dump_run
 
@@ -184,14 +189,6 @@ def _ledgers(files: tuple[str, ...]) -> list[Entry]:
     from dougong.verify.ledger import read_ledger, shipped
 
     return [*shipped(), *(entry for file in files for entry in read_ledger(Path(file)))]
-
-
-def _write_files(record: RunRecord, reckoning: Reckoning, junit: str | None) -> None:
-    if junit:
-        from dougong.report.verify.junit import junit_xml
-
-        Path(junit).write_text(junit_xml(record, reckoning), encoding="utf-8")
-        click.echo(f"written: {junit}", err=True)
 
 
 def _free_bytes() -> float:

@@ -1,0 +1,316 @@
+"""One self-contained page of one or several runs: stack by stack, family by family, down to a script per failure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from dougong.ops.definition import FAMILIES, FLOATS
+from dougong.ops.definitions import DEFINITIONS
+from dougong.ops.semantics import SWITCHES
+from dougong.report.verify.dump import facts
+from dougong.report.verify.html import bar, chip, link, section, table, text, thread
+from dougong.report.verify.text import mutation_sentence, sentence, worst_error
+from dougong.verify.case import Case
+from dougong.verify.families import cases
+from dougong.verify.ledger import Entry, Reckoning
+from dougong.verify.records import RunRecord, family_of
+from dougong.verify.relations import RELATIONS
+from dougong.verify.verdict import Result, Verdict
+
+Run = tuple[RunRecord, Reckoning]
+
+_ASSETS = Path(__file__).parent / "assets"
+_SHORT = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "other": "other"}
+_WORST = (
+    Verdict.WRONG, Verdict.CRASH, Verdict.TIMEOUT, Verdict.ERROR, Verdict.FALLBACK, Verdict.DEVIATES,
+    Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.UNSUPPORTED, Verdict.NOT_RUN,
+)  # fmt: skip
+_MOST_FAILURES = 200
+
+
+def page(runs: Sequence[Run]) -> str:
+    """Return the page as HTML; nothing is fetched from anywhere."""
+    known = {case.id: case for case in cases()}
+    parts = [
+        "<h1>Dougong · operator conformance</h1>",
+        f'<div class="stacks">{"".join(_stack(*run) for run in runs)}</div>',
+        section(
+            "Families, dtypes, stacks",
+            "Passed of what was asked, by dtype; the colour is the worst verdict in it. Click to list the cases.",
+            _matrix(runs),
+            name="matrix",
+        ),
+        _failures(runs, known),
+        _known(runs),
+        section(
+            "Where specifications are silent",
+            "How each stack was seen to answer. Several answers can be right; a profile of semantics says which conform.",
+            _switches(runs),
+        ),
+        section(
+            "In other company",
+            "Whether a row keeps its bits when its batch is cut, reordered, repeated or padded.",
+            _relations(runs),
+        ),
+        _cases(runs),
+        section(
+            "The stacks",
+            "Every element that may change a number; a verdict speaks of nothing else.",
+            _tuples(runs),
+        ),
+        _reading(),
+        f"<footer>{text(mutation_sentence(runs[0][0].mutation))} Suite {text(runs[0][0].header.suite)}, "
+        f"digest {text(runs[0][0].header.suite_sha256[:16])}.</footer>",
+    ]
+    css, script = ((_ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    title = ", ".join(record.header.backend for record, _ in runs)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+        "script-src 'unsafe-inline'\">"
+        f"<title>Operator conformance: {text(title)}</title><style>{css}</style></head><body><main>"
+        f"{''.join(parts)}</main>{_data(runs)}<script>{script}</script></body></html>\n"
+    )
+
+
+def _stack(record: RunRecord, reckoning: Reckoning) -> str:
+    header, counts = record.header, record.counts()
+    yes = reckoning.conforms and counts.get("PASS")
+    told = sentence(record, reckoning).removeprefix(f"{header.backend} ")
+    return (
+        f'<div class="stack{"" if yes else " no"}"><h3>{text(header.backend)}</h3>'
+        f"<p><strong>{text(told[0].upper() + told[1:])}</strong></p>{bar(counts)}"
+        f"<p class='quiet'>{text(_versions(record))} · {text(header.started)} · {record.seconds:,.0f} s</p></div>"
+    )
+
+
+def _versions(record: RunRecord) -> str:
+    stack = record.header.stack
+    framework = stack.get("framework", "")
+    names = [framework, "chip", "cpu"]
+    return " · ".join(
+        f"{name} {stack[name]}" if name == framework else stack[name] for name in names if name in stack
+    )
+
+
+def _matrix(runs: Sequence[Run]) -> str:
+    dtypes = [*FLOATS, "other"]
+    counts: dict[tuple[int, str, str], Counter[str]] = {}
+    for at, (record, _) in enumerate(runs):
+        for result in record.results:
+            key = (at, family_of(result.case), _dtype(result.case))
+            counts.setdefault(key, Counter())[str(result.verdict)] += 1
+    families = sorted({family for _, family, _ in counts}, key=[*FAMILIES, *(key[1] for key in counts)].index)
+    rows: list[list[str]] = []
+    for family in families:
+        row = [text(FAMILIES.get(family, family))]
+        for at, (record, _) in enumerate(runs):
+            squares = "".join(_square(counts.get((at, family, dtype), Counter()), dtype) for dtype in dtypes)
+            row.append(
+                f'<button class="cell" data-family="{text(family)}" data-stack="{at}">{squares}</button>'
+            )
+            row.append(f'<span class="quiet">{worst_error(record, family)}</span>')
+        rows.append(row)
+    heads = ["family", *(head for record, _ in runs for head in (record.header.backend, "worst error"))]
+    return table(heads, rows, "matrix")
+
+
+def _square(counts: Counter[str], dtype: str) -> str:
+    if not counts:
+        return '<b class="none" title="not asked">·</b>'
+    worst = next(str(verdict) for verdict in _WORST if counts[str(verdict)])
+    told = ", ".join(f"{count} {name.lower()}" for name, count in counts.items())
+    passed, asked = counts["PASS"], sum(counts.values()) - counts["UNSUPPORTED"]
+    share = f"{passed}/{asked}" if asked else "n/a"
+    return f'<b class="{worst}" title="{text(dtype)}: {text(told)}">{_SHORT[dtype]}<br>{share}</b>'
+
+
+def _dtype(case: str) -> str:
+    last = case.rpartition("-")[2]
+    return last if last in FLOATS else "other"
+
+
+def _failures(runs: Sequence[Run], known: dict[str, Case]) -> str:
+    blocks: list[str] = []
+    total = sum(len(reckoning.unexpected) for _, reckoning in runs)
+    for record, reckoning in runs:
+        shown = sorted(reckoning.unexpected, key=lambda result: result.case not in record.reproducers)[
+            :_MOST_FAILURES
+        ]
+        blocks += [_failure(record, result, known.get(result.case)) for result in shown]
+    says = (
+        "None."
+        if not total
+        else f"{total:,} in all; each opens to what was asked, and to a script where it was shrunk."
+    )
+    return section("Failures", says, *blocks, name="failures")
+
+
+def _failure(record: RunRecord, result: Result, case: Case | None) -> str:
+    lines = [
+        ("stack", text(record.header.backend)),
+        ("check", text(result.check)),
+        ("what", text(result.detail)),
+    ]
+    if result.at is not None and result.got is not None:
+        lines.append(
+            ("worst element", text(f"at {list(result.at)}: {result.got}, expected {result.expected}"))
+        )
+    if result.error is not None:
+        lines.append(("error over its bound", "∞" if math.isinf(result.error) else f"{result.error:.3g}"))
+    if case is not None:
+        definition = DEFINITIONS[case.op]
+        lines += [
+            ("there to catch", text(case.edge)),
+            ("extents of", text(case.geometry)),
+            (
+                "operator",
+                f"<code>{text(definition.name)}</code> &nbsp; <code>{text(definition.formula)}</code>",
+            ),
+        ]
+        if case.provenance:
+            lines.append(("seen before", ", ".join(map(thread, case.provenance))))
+    inside = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
+    script = record.reproducers.get(result.case)
+    code = f'<div class="script"><button>copy</button><pre>{text(script)}</pre></div>' if script else ""
+    return (
+        f'<details><summary>{chip(str(result.verdict))}<span class="id">{text(result.case)}</span>'
+        f'<span class="what">{text(result.detail)}</span></summary>'
+        f'<div class="inside"><dl>{inside}</dl>{code}</div></details>'
+    )
+
+
+def _known(runs: Sequence[Run]) -> str:
+    rows: list[list[str]] = []
+    for record, reckoning in runs:
+        for pairs, word in ((reckoning.expected, "as said"), (reckoning.passed, "passed: take it out")):
+            counted: Counter[Entry] = Counter(entry for _, entry in pairs)
+            rows += [
+                [
+                    text(record.header.backend),
+                    f'<span class="id">{text(entry.cases)}</span>',
+                    chip(str(entry.verdict)),
+                    f"{count} {word}",
+                    f"{text(entry.reason)} {link(entry.link) if entry.link else ''}",
+                    text(entry.since),
+                ]
+                for entry, count in counted.items()
+            ]
+    if not rows:
+        return ""
+    heads = ["stack", "cases", "verdict", "count", "why", "since"]
+    return section("Known to fail", "What the ledgers say of these stacks.", table(heads, rows))
+
+
+def _switches(runs: Sequence[Run]) -> str:
+    seen = [facts(record) for record, _ in runs]
+    names = [name for name in SWITCHES if any(name in each for each in seen)]
+    rows = [
+        [
+            f"{text(SWITCHES[name].question)}<br><code class='quiet'>{name}</code>",
+            *(_answers(each.get(name)) for each in seen),
+        ]
+        for name in names
+    ]
+    return table(["question", *(record.header.backend for record, _ in runs)], rows)
+
+
+def _relations(runs: Sequence[Run]) -> str:
+    seen = [facts(record) for record, _ in runs]
+    every = {name for each in seen for name in each if name.partition(":")[0] in RELATIONS}
+    rows = [
+        [f"<code>{text(name)}</code>", *(_answers(each.get(name)) for each in seen)] for name in sorted(every)
+    ]
+    return table(["relation", *(record.header.backend for record, _ in runs)], rows)
+
+
+def _answers(counts: dict[str, int] | None) -> str:
+    if not counts:
+        return '<span class="quiet">–</span>'
+    return "<br>".join(
+        f"{text(answer)} <span class='quiet'>×{count}</span>" for answer, count in counts.items()
+    )
+
+
+def _cases(runs: Sequence[Run]) -> str:
+    stacks = "".join(
+        f'<option value="{at}">{text(record.header.backend)}</option>' for at, (record, _) in enumerate(runs)
+    )
+    verdicts = "".join(f"<option>{verdict}</option>" for verdict in Verdict)
+    heads = ["case", *(["stack"] if len(runs) > 1 else []), "verdict", "error", "what"]
+    top = "".join(f"<th>{head}</th>" for head in heads)
+    return section(
+        "Every case",
+        "The error is the largest over its bound: what passes is at most 1.",
+        '<div class="controls"><input id="text" type="search" placeholder="words of an id or a detail" '
+        'aria-label="words"><select id="stack" aria-label="stack"><option value="">every stack</option>'
+        f'{stacks}</select><select id="verdict" aria-label="verdict"><option value="">every verdict</option>'
+        f'{verdicts}</select></div><p class="quiet" id="count"></p>'
+        f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody id="rows"></tbody></table></div>',
+        name="cases",
+    )
+
+
+def _tuples(runs: Sequence[Run]) -> str:
+    names = list(dict.fromkeys(name for record, _ in runs for name in record.header.stack))
+    rows: list[list[str]] = []
+    for name in names:
+        values = [record.header.stack.get(name, "–") for record, _ in runs]
+        kind = "differs" if len(set(values)) > 1 else ""
+        rows.append(
+            [
+                f"<code>{text(name)}</code>",
+                *(f'<span class="{kind}">{text(value)}</span>' for value in values),
+            ]
+        )
+    rows.append(["digest", *(f"<code>{record.header.stack_sha256[:24]}</code>" for record, _ in runs)])
+    return table(["element", *(record.header.backend for record, _ in runs)], rows)
+
+
+def _reading() -> str:
+    words = [
+        (
+            chip("PASS"),
+            "within the bound of its error, of the right dtype, shape and special values, the same twice",
+        ),
+        (chip("DEVIATES"), "right under other semantics, or in a lower class of precision than asked for"),
+        (chip("WRONG"), "beyond what rounding can explain"),
+        (
+            f"{chip('ERROR')} {chip('CRASH')} {chip('TIMEOUT')}",
+            "raised, died or hung; each cost its own case and no other",
+        ),
+        (chip("FALLBACK"), "computed elsewhere than on the device under test"),
+        (chip("INCONCLUSIVE"), "the bound is too wide to tell"),
+        (chip("UNSUPPORTED"), "the stack does not offer it"),
+    ]
+    return section(
+        "How to read it",
+        "Each answer is held against float64 or exact integers. How far it may be off is derived from the inputs: "
+        "unit roundoffs, the length of sums, their conditioning. Nothing is a chosen tolerance.",
+        table(["verdict", "means"], [[left, text(right)] for left, right in words]),
+    )
+
+
+def _data(runs: Sequence[Run]) -> str:
+    rows = [
+        [
+            at,
+            result.case,
+            str(result.verdict),
+            result.check,
+            None if result.error is None else result.error if math.isfinite(result.error) else "beyond",
+            result.detail,
+        ]
+        for at, (record, _) in enumerate(runs)
+        for result in record.results
+    ]
+    content = {"stacks": [record.header.backend for record, _ in runs], "rows": rows}
+    safe = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace(
+        "<", "\\u003c"
+    )
+    return f'<script type="application/json" id="data">{safe}</script>'
