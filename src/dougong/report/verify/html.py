@@ -37,7 +37,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -
     """Return a table of cells that are HTML already."""
     top = "".join(f"<th>{text(head)}</th>" for head in heads)
     lines = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>'
+    inside = f"<thead><tr>{top}</tr></thead><tbody>{lines}</tbody>"
+    return f'<div class="scroll"><table class="{kind}">{inside}</table></div>'
 
 
 def section(title: str, says: str, *content: str, name: str = "") -> str:

@@ -48,7 +48,7 @@ def page(runs: Sequence[Run]) -> str:
         _known(runs),
         section(
             "Where specifications are silent",
-            "How each stack was seen to answer. Several answers can be right; a profile of semantics says which conform.",
+            "How each stack was seen to answer. Several answers can be right; a profile says which of them conform.",
             _switches(runs),
         ),
         section(
@@ -179,7 +179,8 @@ def _failure(record: RunRecord, result: Result, case: Case | None) -> str:
     script = record.reproducers.get(result.case)
     code = f'<div class="script"><button>copy</button><pre>{text(script)}</pre></div>' if script else ""
     return (
-        f'<details><summary>{chip(str(result.verdict))}<span class="id">{text(result.case)}</span>'
+        f"<details><summary>{chip(str(result.verdict))}<span>{text(record.header.backend)}</span>"
+        f'<span class="id">{text(result.case)}</span>'
         f'<span class="what">{text(result.detail)}</span></summary>'
         f'<div class="inside"><dl>{inside}</dl>{code}</div></details>'
     )
