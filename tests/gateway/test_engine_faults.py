@@ -135,7 +135,15 @@ def test_another_replica_takes_over_before_the_first_byte(engine: FakeEngine) ->
             assert served.chat(max_tokens=1).status == 200
         # After three failures in a row the bad one is left out for a while.
         assert bad.stats()["requests"] < 20
+        assert served.gateway.pool.members[0].ejected
         assert "dougong_retries_total" in served.ask("/metrics").body.decode()
+
+
+def test_a_request_that_breaks_every_replica_leaves_none_out(engine: FakeEngine) -> None:
+    with Served(engine.url, Replica(url=engine.url, name="again")) as served:
+        for _ in range(5):
+            assert served.chat(fake={"status": 500}).status == 500
+        assert all(member.ejected == 0 for member in served.gateway.pool.members)
 
 
 def test_no_replica_takes_over_after_the_first_byte(engine: FakeEngine) -> None:

@@ -71,11 +71,17 @@ class Call:
 
 
 class AttemptFailed(Exception):
-    """A replica failed before its first byte; another may be asked."""
+    """A replica failed before its first byte; another may be asked.
 
-    def __init__(self, refusal: Refusal, *, timeout: bool = False, blame: bool = True) -> None:
+    Parameters
+    ----------
+    answered
+        It answered with a status of 5xx or 429: the fault may be the request's own.
+    """
+
+    def __init__(self, refusal: Refusal, *, timeout: bool = False, answered: bool = False) -> None:
         super().__init__(refusal.message)
-        self.refusal, self.timeout, self.blame = refusal, timeout, blame
+        self.refusal, self.timeout, self.answered = refusal, timeout, answered
 
 
 class Relay:
@@ -102,6 +108,7 @@ class Relay:
             Nothing was sent yet, and this is the answer.
         """
         tried: list[Member] = []
+        suspects: list[Member] = []
         failed: AttemptFailed | None = None
         asked = call.request.get("max_completion_tokens") or call.request.get("max_tokens")
         max_tokens = asked if isinstance(asked, int) and asked > 0 else None
@@ -117,12 +124,17 @@ class Relay:
             call.replica = member.name
             try:
                 await self._attempt(call, member, send, headers)
+                if call.status == "ok":  # so it was not the request
+                    for suspect in suspects:
+                        self._blame(suspect)
                 return
             except AttemptFailed as fault:
                 failed = fault
                 tried.append(member)
-                if fault.blame:
+                if not fault.answered:
                     self._blame(member)
+                elif fault.refusal.status >= 500:
+                    suspects.append(member)
             finally:
                 call.exchange = None
                 call.deadline_s = float("inf")
@@ -185,7 +197,7 @@ class Relay:
             # The engine's key is the operator's matter, not the client's.
             raise AttemptFailed(Refusal(502, "the engine refuses the gateway's key", code="engine_auth"))
         if status >= 500 or status == 429:
-            raise AttemptFailed(refusal, blame=status >= 500)
+            raise AttemptFailed(refusal, answered=True)
         call.status, call.http_status, call.error = "error", status, f"the engine answered {status}"
         call.begun = True
         await answer(send, status, refusal.body(), [*headers, *refusal.all_headers()])
