@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import re
+import signal
 import threading
 import time
 from collections import Counter
@@ -130,13 +131,36 @@ def test_the_engines_key_is_the_operators_matter() -> None:
 
 
 def test_another_replica_takes_over_before_the_first_byte(engine: FakeEngine) -> None:
-    with FakeEngine(status=503) as bad, Served(Replica(url=bad.url, ttft_s=0.001), engine.url) as served:
+    with FakeEngine(status=503) as bad, Served(Replica(url=bad.url, ttft_s=1e-6), engine.url) as served:
         for _ in range(20):
             assert served.chat(max_tokens=1).status == 200
         # After three failures in a row the bad one is left out for a while.
         assert bad.stats()["requests"] < 20
         assert served.gateway.pool.members[0].ejected
         assert "dougong_retries_total" in served.ask("/metrics").body.decode()
+
+
+def test_requests_leave_a_hung_engine_when_its_health_check_fails(engine: FakeEngine) -> None:
+    with FakeEngine() as hung, Served(Replica(url=hung.url, ttft_s=1e-6), engine.url) as served:
+        answered: list[Reply] = []
+        thread = threading.Thread(target=lambda: answered.append(served.chat(fake={"ttft_s": 1.5})))
+        thread.start()
+        until(lambda: hung.stats()["active"] == 1)
+        hung.process.send_signal(
+            signal.SIGSTOP
+        )  # it keeps its connections and says nothing, not even its health
+        thread.join(20)
+        assert answered[0].status == 200
+        assert engine.stats()["active"] == 0
+
+
+def test_what_broke_two_engines_is_kept_from_the_third() -> None:
+    with contextlib.ExitStack() as stack:
+        engines = [stack.enter_context(FakeEngine()) for _ in range(3)]
+        served = stack.enter_context(Served(*(one.url for one in engines)))
+        assert served.chat(fake={"die_after_events": 0}).status == 502
+        until(lambda: [one.process.poll() for one in engines].count(None) == 1)
+        until(lambda: served.chat(max_tokens=1).status == 200)
 
 
 def test_a_request_that_breaks_every_replica_leaves_none_out(engine: FakeEngine) -> None:

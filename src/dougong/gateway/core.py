@@ -12,7 +12,7 @@ from dougong.gateway.callers import Callers
 from dougong.gateway.exposition import Exposition
 from dougong.gateway.health import Health
 from dougong.gateway.logs import Log
-from dougong.gateway.pool import Pool
+from dougong.gateway.pool import Member, Pool
 from dougong.gateway.records import Entry, Records
 from dougong.gateway.relay import Call, Relay, stopped
 from dougong.gateway.settings import Replica, Settings
@@ -40,7 +40,7 @@ class Gateway:
         )
         self.log = Log(settings.log)
         self.pool = Pool(settings, replicas)
-        self.health = Health(settings, self.pool, self.log.say)
+        self.health = Health(settings, self.pool, self.log.say, self.move_calls)
         self.exposition = Exposition(self.pool, self.lost)
         self.relay = Relay(settings, self.pool, self.health.doubt, self.exposition.retried, self.log.say)
         self.records: Records | None = None
@@ -51,6 +51,14 @@ class Gateway:
         self.started_unix_s = time.time()
         self._zero_s = 0.0
         self._fault_told_s = float("-inf")
+
+    def move_calls(self, member: Member) -> None:
+        """Take what has no byte yet from a replica that went down to another one, if there is one."""
+        for call in self.calls:
+            if call.exchange is None or call.begun or call.replica != member.name:
+                continue
+            if self.pool.others(call.model, [member]):
+                call.exchange.abort("the engine does not answer its health check", timeout=True)
 
     def stop_calls(self) -> None:
         """End what still runs, each with an error that says so."""

@@ -20,8 +20,10 @@ _LONGEST_LIST_BYTES = 4 << 20
 class Health:
     """The watch over a pool."""
 
-    def __init__(self, settings: Settings, pool: Pool, tell: Callable[..., None]) -> None:
-        self.settings, self.pool, self.tell = settings, pool, tell
+    def __init__(
+        self, settings: Settings, pool: Pool, tell: Callable[..., None], on_down: Callable[[Member], None]
+    ) -> None:
+        self.settings, self.pool, self.tell, self.on_down = settings, pool, tell, on_down
         self._failed: dict[Member, int] = {}
         self._by_models: set[Member] = set()
         self._doubt = asyncio.Event()
@@ -59,6 +61,8 @@ class Health:
             member.healthy = False
         if member.healthy != was:
             self.tell("replica_up" if well else "replica_down", replica=member.name)
+            if not well:
+                self.on_down(member)
             self.pool.pump()
         return well
 

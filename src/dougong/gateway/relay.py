@@ -77,11 +77,15 @@ class AttemptFailed(Exception):
     ----------
     answered
         It answered with a status of 5xx or 429: the fault may be the request's own.
+    broken
+        It had the request and broke off: the request may have killed it.
     """
 
-    def __init__(self, refusal: Refusal, *, timeout: bool = False, answered: bool = False) -> None:
+    def __init__(
+        self, refusal: Refusal, *, timeout: bool = False, answered: bool = False, broken: bool = False
+    ) -> None:
         super().__init__(refusal.message)
-        self.refusal, self.timeout, self.answered = refusal, timeout, answered
+        self.refusal, self.timeout, self.answered, self.broken = refusal, timeout, answered, broken
 
 
 class Relay:
@@ -109,13 +113,15 @@ class Relay:
         """
         tried: list[Member] = []
         suspects: list[Member] = []
+        deaths = 0
         failed: AttemptFailed | None = None
         asked = call.request.get("max_completion_tokens") or call.request.get("max_tokens")
         max_tokens = asked if isinstance(asked, int) and asked > 0 else None
         for _ in range(self.settings.max_attempts):
             if self.stopping:
                 raise stopped()
-            if failed is not None and not self.pool.others(call.model, tried):
+            # What broke two engines off is kept from the third.
+            if failed is not None and (deaths > 1 or not self.pool.others(call.model, tried)):
                 break
             member = await self.pool.acquire(call.model, max_tokens, tried)
             if failed is not None:
@@ -131,6 +137,7 @@ class Relay:
             except AttemptFailed as fault:
                 failed = fault
                 tried.append(member)
+                deaths += fault.broken
                 if not fault.answered:
                     self._blame(member)
                 elif fault.refusal.status >= 500:
@@ -149,10 +156,8 @@ class Relay:
         body, hide_usage = outgoing(
             call.body, call.request, call.model, stream=call.stream, replica=member.replica
         )
-        path, lines = (
-            call.path.encode(),
-            b"content-type: application/json\r\nx-request-id: %b\r\n" % call.id.encode(),
-        )
+        path = call.path.encode()
+        lines = b"content-type: application/json\r\nx-request-id: %b\r\n" % call.id.encode()
         call.sent_s = time.monotonic()
         call.deadline_s = call.sent_s + self.settings.first_byte_timeout_s
         for fresh in (False, True):
@@ -166,6 +171,9 @@ class Relay:
             except UpstreamError as fault:
                 if fault.reused and not fresh:
                     continue  # a kept connection that the engine closed for its age is no failure
+                if fresh and fault.unreached:
+                    fault.unreached = False  # it closed no old connection: it died of what we sent
+                    member.healthy = False
                 member.healthy = member.healthy and not fault.unreached
                 self.on_doubt()
                 raise _failed(fault) from None
@@ -270,7 +278,6 @@ class Relay:
         call.writing = False
         if state.error:
             call.status, call.error = "error", "the engine reported an error within its answer"
-            self._blame(member)
         else:
             self._learn(call, member)
 
@@ -320,12 +327,8 @@ class Relay:
 
 
 def _failed(fault: Exception) -> AttemptFailed:
-    timeout = isinstance(fault, UpstreamError) and fault.timeout
-    code = (
-        "engine_timeout"
-        if timeout
-        else "engine_unreachable"
-        if isinstance(fault, UpstreamError)
-        else "engine_reply"
-    )
-    return AttemptFailed(Refusal(504 if timeout else 502, str(fault), code=code), timeout=timeout)
+    if not isinstance(fault, UpstreamError):
+        return AttemptFailed(Refusal(502, str(fault), code="engine_reply"))
+    code = "engine_timeout" if fault.timeout else "engine_unreachable"
+    refusal = Refusal(504 if fault.timeout else 502, str(fault), code=code)
+    return AttemptFailed(refusal, timeout=fault.timeout, broken=not (fault.timeout or fault.unreached))
