@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from dougong.backends.onnx import dense, elementwise, index, normalisation, reduction, shape
-from dougong.backends.onnx.graph import Build, model_of
+from dougong.backends.onnx.graph import OPSET, Build, model_of
 from dougong.backends.port import Call, Unsupported
 
 GRAPHS: Mapping[str, Build] = MappingProxyType(
@@ -24,17 +24,17 @@ GRAPHS: Mapping[str, Build] = MappingProxyType(
 """What writes the nodes of an operator, by its name."""
 
 
-def to_onnx(call: Call, dtype: str) -> bytes:
+def to_onnx(call: Call, dtype: str, opset: int = OPSET) -> bytes:
     """Return a call as a serialised ONNX model; ``dtype`` is the one under test.
 
     Raises
     ------
     Unsupported
-        Where opset 23 has no words for it.
+        Where the opset has no words for it.
     """
     if call.op not in GRAPHS:
         raise Unsupported(f"{call.op} has no ONNX graph")
-    return model_of(call, dtype, GRAPHS[call.op])
+    return model_of(call, dtype, GRAPHS[call.op], opset)
 
 
 __all__ = ["GRAPHS", "to_onnx"]

@@ -25,10 +25,12 @@ class Graph:
         The dtype under test.
     out
         The dtype of each output.
+    opset
+        Whose words may be used; what a younger one has a word for is said by primitives.
     """
 
-    def __init__(self, call: Call, dtype: str) -> None:
-        self.call, self.dtype = call, dtype
+    def __init__(self, call: Call, dtype: str, opset: int = OPSET) -> None:
+        self.call, self.dtype, self.opset = call, dtype, opset
         self.out = {
             name: names[0] for name, names in output_dtypes(DEFINITIONS[call.op], call, dtype).items()
         }
@@ -77,9 +79,9 @@ def element_type(dtype: str) -> int:
     return int(helper.np_dtype_to_tensor_dtype(dtype_of(dtype)))
 
 
-def model_of(call: Call, dtype: str, build: Build) -> bytes:
+def model_of(call: Call, dtype: str, build: Build, opset: int = OPSET) -> bytes:
     """Return a serialised model of one operator."""
-    graph = Graph(call, dtype)
+    graph = Graph(call, dtype, opset)
     values = build(graph)
     outputs: list[Any] = []
     for name, value in values.items():
@@ -91,7 +93,7 @@ def model_of(call: Call, dtype: str, build: Build) -> bytes:
     ]
     made = helper.make_model(
         helper.make_graph(graph.nodes, call.op, inputs, outputs, graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", opset)],
         ir_version=IR_VERSION,
         producer_name="dougong",
     )

@@ -11,7 +11,13 @@ from dougong.backends.port import Unsupported
 def _rms(graph: Graph, x: str) -> str:
     if graph.get("weight_offset"):
         raise Unsupported("a weight with an offset has no RMSNormalization")
-    return graph.node("RMSNormalization", x, "weight", axis=-1, epsilon=float(graph.get("eps")))
+    eps = float(graph.get("eps"))
+    if graph.opset >= 23:
+        return graph.node("RMSNormalization", x, "weight", axis=-1, epsilon=eps)
+    wide = graph.cast(x, "float32")
+    square = graph.node("ReduceMean", graph.node("Mul", wide, wide), graph.constant([-1]), keepdims=1)
+    root = graph.node("Sqrt", graph.node("Add", square, graph.constant(eps, "float32")))
+    return graph.node("Mul", graph.cast(graph.node("Div", wide, root), graph.dtype), "weight")
 
 
 def rms_norm(graph: Graph) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dougong.backends.dtypes import dtype_under_test
 from dougong.backends.onnx import to_onnx
+from dougong.backends.onnx.graph import OPSET
 from dougong.backends.port import Answer, Array, Call
 
 _KEPT = 4
@@ -23,6 +24,7 @@ class OnnxStack(ABC):
 
     name = "onnx"
     device = "cpu"
+    opset = OPSET
 
     def __init__(self) -> None:
         self._prepared: OrderedDict[bytes, Prepared] = OrderedDict()
@@ -43,7 +45,7 @@ class OnnxStack(ABC):
 
     def run(self, call: Call) -> Answer:
         """Compute one operator."""
-        model = to_onnx(call, dtype_under_test(call))
+        model = to_onnx(call, dtype_under_test(call), self.opset)
         prepared = self._prepared.pop(model, None) or self.prepare(model)
         self._prepared[model] = prepared
         while len(self._prepared) > _KEPT:
