@@ -10,16 +10,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dougong.backends.onnx import dense, elementwise, index, normalisation, reduction, shape
+from dougong.backends.onnx import (
+    attention,
+    dense,
+    elementwise,
+    index,
+    normalisation,
+    quantised,
+    reduction,
+    rotary,
+    routing,
+    shape,
+)
 from dougong.backends.onnx.graph import OPSET, Build, model_of
 from dougong.backends.port import Call, Unsupported
 
+_KINDS = (
+    attention,
+    dense,
+    elementwise,
+    index,
+    normalisation,
+    quantised,
+    reduction,
+    rotary,
+    routing,
+    shape,
+)
+
 GRAPHS: Mapping[str, Build] = MappingProxyType(
-    {
-        name: build
-        for family in (dense, elementwise, index, normalisation, reduction, shape)
-        for name, build in family.GRAPHS.items()
-    }
+    {name: build for family in _KINDS for name, build in family.GRAPHS.items()}
 )
 """What writes the nodes of an operator, by its name."""
 

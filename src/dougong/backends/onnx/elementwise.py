@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from dougong.backends.onnx.graph import Build, Graph
+from dougong.backends.onnx.graph import Build, Graph, element_type
 from dougong.backends.port import Unsupported
 
 _UNARY = {
@@ -31,7 +31,9 @@ def _binary(op: str, graph: Graph) -> Mapping[str, str]:
 
 
 def cast(graph: Graph) -> Mapping[str, str]:
-    """``Cast``; saturating to float8, as is its default."""
+    """``Cast``; to float8_e4m3fn saturating, as is its default, to float8_e5m2 as IEEE 754 has it."""
+    if graph.out["y"] == "float8_e5m2":
+        return {"y": graph.node("Cast", "x", to=element_type("float8_e5m2"), saturate=0)}
     return {"y": graph.cast("x", graph.out["y"])}
 
 

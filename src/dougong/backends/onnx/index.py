@@ -45,8 +45,15 @@ def sort(graph: Graph) -> Mapping[str, str]:
     return {"values": values, "indices": indices}
 
 
-def _integers(op: str, graph: Graph) -> Mapping[str, str]:
-    return {"y": graph.node(op, "x", "other")}
+def remainder(graph: Graph) -> Mapping[str, str]:
+    """``Mod``, of the divisor's sign."""
+    return {"y": graph.node("Mod", "x", "other", fmod=0)}
+
+
+def floor_divide(graph: Graph) -> Mapping[str, str]:
+    """``Div`` of what is left without the remainder: ONNX divides integers towards zero."""
+    rest = graph.node("Mod", "x", "other", fmod=0)
+    return {"y": graph.node("Div", graph.node("Sub", "x", rest), "other")}
 
 
 GRAPHS: Mapping[str, Build] = {
@@ -57,6 +64,6 @@ GRAPHS: Mapping[str, Build] = {
     "argmax": argmax,
     "top_k": top_k,
     "sort": sort,
-    "floor_divide": partial(_integers, "Div"),
-    "remainder": partial(_integers, "Mod"),
+    "floor_divide": floor_divide,
+    "remainder": remainder,
 }
