@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from dougong.backends.needed import needed
-from dougong.backends.onnx.stack import OnnxStack, Prepared, bits, is_narrow
+from dougong.backends.onnx.stack import OnnxStack, Prepared, is_narrow
 from dougong.backends.port import Array, Unsupported
 
 _PIP = "iree-base-compiler iree-base-runtime onnx ml_dtypes"
@@ -62,7 +61,7 @@ class Iree(OnnxStack):
 
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             found: Any = function(*(inputs[name] for name in names))
-            several = found if isinstance(found, (tuple, list)) else (found,)
+            several: list[Any] = [found] if hasattr(found, "to_host") else list(found)
             return {
                 name: np.array(each.to_host()).view(dtype) if is_narrow(dtype) else np.array(each.to_host())
                 for (name, dtype), each in zip(outputs.items(), several, strict=True)

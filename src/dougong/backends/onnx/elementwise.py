@@ -43,11 +43,14 @@ def cast_round_trip(graph: Graph) -> Mapping[str, str]:
 
 
 def _silu(graph: Graph, x: str) -> str:
-    return graph.node("Mul", x, graph.node("Sigmoid", x))
+    # Two words of ONNX for one operator: what lies between them is not rounded to the dtype.
+    wide = graph.cast(x, "float32") if graph.dtype != "float32" else x
+    y = graph.node("Mul", wide, graph.node("Sigmoid", wide))
+    return graph.cast(y, graph.dtype) if graph.dtype != "float32" else y
 
 
 def silu(graph: Graph) -> Mapping[str, str]:
-    """``x Sigmoid(x)``."""
+    """``x Sigmoid(x)``, in float32."""
     return {"y": _silu(graph, "x")}
 
 

@@ -109,7 +109,8 @@ def linear_fp8_block(graph: Graph) -> Mapping[str, str]:
     rows = _spread(graph, "weight_scale", down, across, size, k)
     turned = _spread(graph, graph.node("Transpose", rows, perm=[1, 0]), k, down, size, n)
     weight = graph.node("Mul", graph.cast("weight", "float32"), graph.node("Transpose", turned, perm=[1, 0]))
-    scale = _spread(graph, "x_scale", *graph.shape("x_scale"), size, k)
+    tokens, groups = graph.shape("x_scale")
+    scale = _spread(graph, "x_scale", tokens, groups, size, k)
     x = graph.node("Mul", graph.cast("x", "float32"), scale)
     return {"y": graph.cast(_product(graph, x, weight), graph.out["y"])}
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dougong.backends.onnx.graph import Build, Graph
 from dougong.backends.port import Unsupported
-from dougong.backends.reference.rope import attention_factor, dim_of, frequencies
+from dougong.backends.reference.rope import attention_factor, dim_of, frequencies, section_of
 
 
 def _tables(graph: Graph, positions: str) -> tuple[str, str]:
@@ -65,14 +65,14 @@ def rope(graph: Graph) -> Mapping[str, str]:
 
 def rope_cached(graph: Graph) -> Mapping[str, str]:
     """``Gather`` of rows of the given tables."""
-    rows = (graph.cast(graph.node("Gather", name, "positions", axis=0), "float32") for name in ("cos", "sin"))
-    return {"y": _turned(graph, "x", *rows, 2 * graph.shape("cos")[-1])}
+    cos, sin = (
+        graph.cast(graph.node("Gather", name, "positions", axis=0), "float32") for name in ("cos", "sin")
+    )
+    return {"y": _turned(graph, "x", cos, sin, 2 * graph.shape("cos")[-1])}
 
 
 def mrope(graph: Graph) -> Mapping[str, str]:
     """Three positions per token: each pair's is picked by a constant mask."""
-    from dougong.backends.reference.rope import section_of
-
     which = section_of(graph.call)
     picked = graph.constant(np.eye(3)[:, which][:, None, :], "float32")
     at = graph.node("Unsqueeze", graph.cast("positions", "float32"), graph.constant([-1]))

@@ -1,0 +1,1 @@
+"""JAX on the device of its default backend: each operator one jitted function."""

@@ -1,0 +1,160 @@
+"""Selections, gathers, scatters, caches and routing by JAX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dougong.backends.jax.arrays import Arrays, jnp, lax, nn, wide
+from dougong.backends.port import Call
+
+
+def argmax(call: Call, inputs: Arrays) -> Arrays:
+    """``jnp.argmax``."""
+    return {"index": jnp.argmax(inputs["x"], axis=-1)}
+
+
+def top_k(call: Call, inputs: Arrays) -> Arrays:
+    """``lax.top_k``."""
+    values, indices = lax.top_k(inputs["x"], int(call.get("k", 1)))
+    return {"values": values, "indices": indices}
+
+
+def sort(call: Call, inputs: Arrays) -> Arrays:
+    """``jnp.argsort``, stable, then the values."""
+    x = inputs["x"]
+    indices = jnp.argsort(x, axis=-1, stable=True, descending=bool(call.get("descending", True)))
+    return {"values": jnp.take_along_axis(x, indices, axis=-1), "indices": indices}
+
+
+def embedding(call: Call, inputs: Arrays) -> Arrays:
+    """By indexing."""
+    return {"y": inputs["weight"][inputs["ids"]]}
+
+
+def embedding_shard(call: Call, inputs: Arrays) -> Arrays:
+    """Shift, look up, zero what is not here."""
+    weight, place = inputs["weight"], inputs["ids"] - int(call.get("first", 0))
+    outside = (place < 0) | (place >= weight.shape[0])
+    return {"y": jnp.where(outside[:, None], 0, weight[jnp.where(outside, 0, place)])}
+
+
+def gather(call: Call, inputs: Arrays) -> Arrays:
+    """``jnp.take_along_axis``."""
+    return {"y": jnp.take_along_axis(inputs["x"], inputs["index"], axis=int(call.get("axis", 1)))}
+
+
+def index_put(call: Call, inputs: Arrays) -> Arrays:
+    """``.at[].set``."""
+    return {"y": inputs["x"].at[inputs["index"]].set(inputs["values"])}
+
+
+def index_add(call: Call, inputs: Arrays) -> Arrays:
+    """``.at[].add``."""
+    return {"y": inputs["x"].at[inputs["index"]].add(inputs["values"])}
+
+
+def slot_mapping(call: Call, inputs: Arrays) -> Arrays:
+    """Blocks from the table, offsets within them."""
+    size, positions = int(call.get("block_size", 16)), inputs["positions"]
+    there = jnp.maximum(positions, 0)
+    blocks = inputs["block_table"][inputs["requests"], there // size].astype(jnp.int64)
+    return {"slots": jnp.where(positions < 0, -1, blocks * size + there % size)}
+
+
+def copy_blocks(call: Call, inputs: Arrays) -> Arrays:
+    """``.at[].set`` from what was there before."""
+    cache, pairs = inputs["cache"], inputs["pairs"]
+    return {"cache": cache.at[pairs[:, 1]].set(cache[pairs[:, 0]])}
+
+
+def _written(cache: Any, entries: Any, slots: Any, scale: float) -> Any:
+    flat = cache.reshape(-1, *cache.shape[2:])
+    if cache.dtype != entries.dtype:
+        most = float(jnp.finfo(cache.dtype).max)
+        entries = jnp.clip(wide(entries) / scale, -most, most).astype(cache.dtype)
+    # A slot past the end is dropped; -1 would count from the end, so it is sent there too.
+    beyond = jnp.where(slots < 0, flat.shape[0], slots)
+    return flat.at[beyond].set(entries, mode="drop").reshape(cache.shape)
+
+
+def kv_cache_write(call: Call, inputs: Arrays) -> Arrays:
+    """``.at[].set``; padding is dropped."""
+    return {
+        f"{name}_cache": _written(
+            inputs[f"{name}_cache"], inputs[name], inputs["slots"], float(call.get(f"{name}_scale", 1.0))
+        )
+        for name in ("key", "value")
+    }
+
+
+def latent_cache_write(call: Call, inputs: Arrays) -> Arrays:
+    """``.at[].set`` of both parts."""
+    entries = jnp.concatenate((inputs["latent"], inputs["rotary"]), axis=-1)
+    return {"cache": _written(inputs["cache"], entries, inputs["slots"], 1.0)}
+
+
+def route_softmax(call: Call, inputs: Arrays) -> Arrays:
+    """Softmax in float32, then ``lax.top_k``."""
+    weights, ids = lax.top_k(nn.softmax(wide(inputs["logits"]), axis=-1), int(call.get("top_k", 8)))
+    if call.get("renormalise", True):
+        weights = weights / weights.sum(axis=-1, keepdims=True)
+    return {"weights": weights, "ids": ids}
+
+
+def route_sigmoid(call: Call, inputs: Arrays) -> Arrays:
+    """Groups by the sum of their two best, experts by score and bias, weights by score alone."""
+    scores = nn.sigmoid(wide(inputs["logits"]))
+    groups = int(call.get("groups", 1))
+    by_group = (scores + inputs["bias"]).reshape(scores.shape[0], groups, -1)
+    worth = lax.top_k(by_group, min(2, by_group.shape[-1]))[0].sum(axis=-1)
+    kept = lax.top_k(worth, int(call.get("top_groups", 1)))[1]
+    held = nn.one_hot(kept, groups, dtype=bool).any(axis=1)
+    chosen = jnp.where(held[..., None], by_group, -jnp.inf).reshape(scores.shape)
+    ids = lax.top_k(chosen, int(call.get("top_k", 8)))[1]
+    weights = jnp.take_along_axis(scores, ids, axis=-1)
+    if call.get("renormalise", True):
+        weights = weights / (weights.sum(axis=-1, keepdims=True) + 1e-20)
+    return {"weights": weights * call.get("scaling", 1.0), "ids": ids}
+
+
+def moe_permute(call: Call, inputs: Arrays) -> Arrays:
+    """A stable sort of the pairs by expert."""
+    ids = inputs["ids"]
+    source = jnp.argsort(ids.ravel(), stable=True)
+    counts = jnp.bincount(ids.ravel(), length=int(call.get("experts", 8)))
+    return {"rows": inputs["x"][source // ids.shape[1]], "source": source, "counts": counts}
+
+
+def moe_combine(call: Call, inputs: Arrays) -> Arrays:
+    """Rows scattered back, weighted and added in float32."""
+    rows, weights = inputs["rows"], inputs["weights"]
+    pairs = jnp.zeros_like(rows).at[inputs["source"]].set(rows)
+    y = (wide(pairs.reshape(*weights.shape, -1)) * weights[..., None]).sum(axis=1)
+    return {"y": y.astype(rows.dtype)}
+
+
+def grouped_linear(call: Call, inputs: Arrays) -> Arrays:
+    """``lax.ragged_dot``."""
+    sizes = inputs["counts"].astype(jnp.int32)
+    return {"y": lax.ragged_dot(inputs["x"], jnp.swapaxes(inputs["weight"], 1, 2), sizes)}
+
+
+OPERATORS = {
+    "argmax": argmax,
+    "top_k": top_k,
+    "sort": sort,
+    "embedding": embedding,
+    "embedding_shard": embedding_shard,
+    "gather": gather,
+    "index_put": index_put,
+    "index_add": index_add,
+    "slot_mapping": slot_mapping,
+    "copy_blocks": copy_blocks,
+    "kv_cache_write": kv_cache_write,
+    "latent_cache_write": latent_cache_write,
+    "route_softmax": route_softmax,
+    "route_sigmoid": route_sigmoid,
+    "moe_permute": moe_permute,
+    "moe_combine": moe_combine,
+    "grouped_linear": grouped_linear,
+}
