@@ -44,10 +44,8 @@ def layer_norm(call: Call, inputs: Arrays) -> Arrays:
 
 
 def l2_norm(call: Call, inputs: Arrays) -> Arrays:
-    """Over the last axis as a norm layer, or along an axis as a reduction, in float32."""
+    """In float32."""
     x = wide(inputs["x"])
-    if "axis" in call.attributes:
-        return {"y": jnp.linalg.norm(x, axis=int(call.get("axis"))).astype(inputs["x"].dtype)}
     root = lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + float(call.get("eps", 1e-6)))
     return {"y": (x * root).astype(inputs["x"].dtype)}
 
@@ -81,6 +79,7 @@ def softmax_merge(call: Call, inputs: Arrays) -> Arrays:
 _REDUCE: dict[str, Callable[[Any, int], Any]] = {
     "sum": lambda x, axis: jnp.sum(x, axis=axis),
     "mean": lambda x, axis: jnp.mean(x, axis=axis),
+    "vector_norm": lambda x, axis: jnp.linalg.norm(wide(x), axis=axis).astype(x.dtype),
     "max": lambda x, axis: jnp.max(x, axis=axis),
     "min": lambda x, axis: jnp.min(x, axis=axis),
     "cumsum": lambda x, axis: jnp.cumsum(x, axis=axis),

@@ -33,6 +33,7 @@ GRAPHS: Mapping[str, Build] = {
     "mean": partial(_reduce, "ReduceMean"),
     "max": partial(_reduce, "ReduceMax"),
     "min": partial(_reduce, "ReduceMin"),
+    "vector_norm": partial(_reduce, "ReduceL2"),
     "cumsum": cumsum,
     "sum_integers": sum_integers,
     "cumsum_integers": cumsum_integers,

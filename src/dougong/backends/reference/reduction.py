@@ -23,7 +23,7 @@ def mean(call: Call) -> dict[str, Array]:
     return {"y": np.sum(x, axis=axis) / x.shape[axis]}
 
 
-def l2_norm(call: Call) -> dict[str, Array]:
+def vector_norm(call: Call) -> dict[str, Array]:
     """Root of the sum of squares."""
     x, axis = _wide(call)
     return {"y": np.sqrt(np.sum(x * x, axis=axis))}
@@ -57,7 +57,7 @@ def cumsum_integers(call: Call) -> dict[str, Array]:
 FORMULAS = {
     "sum": total,
     "mean": mean,
-    "l2_norm": l2_norm,
+    "vector_norm": vector_norm,
     "max": extreme,
     "min": extreme,
     "cumsum": cumsum,

@@ -42,7 +42,7 @@ DEFINITIONS = (
         Special(when="infinities of both signs", then="NaN"),
     ),
     _reduction("mean", "y = sum_n x / n", _NAN, _OVERFLOW, _PARTIAL),
-    _reduction("l2_norm", "y = (sum_n x**2) ** (1/2)", _NAN, _PARTIAL),
+    _reduction("vector_norm", "y = (sum_n x**2) ** (1/2)", _NAN, _PARTIAL),
     _reduction("max", "y = max_n x", _NAN_IN_MAX),
     _reduction("min", "y = min_n x", _NAN_IN_MAX),
     _reduction("cumsum", "y[n] = sum_{j <= n} x[j]", _NAN, _PARTIAL, output=_SCANNED),

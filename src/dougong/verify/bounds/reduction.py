@@ -52,7 +52,7 @@ def total(call: Call, exact: Mapping[str, Array]) -> dict[str, Bound]:
     return {"y": _gates(typical / n + divided, most / n + divided)}
 
 
-def l2_norm(call: Call, exact: Mapping[str, Array]) -> dict[str, Bound]:
+def vector_norm(call: Call, exact: Mapping[str, Array]) -> dict[str, Bound]:
     """Half the relative error of the sum of squares, and a root."""
     _, _, n = _norms(call)
     y = _finite(exact["y"])
@@ -72,4 +72,4 @@ def cumsum(call: Call, exact: Mapping[str, Array]) -> dict[str, Bound]:
     return {"y": _gates(np.sqrt(length) * np.maximum(l2, partial), length * l1)}
 
 
-BOUNDS = {"sum": total, "mean": total, "l2_norm": l2_norm, "cumsum": cumsum}
+BOUNDS = {"sum": total, "mean": total, "vector_norm": vector_norm, "cumsum": cumsum}

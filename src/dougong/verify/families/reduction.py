@@ -13,7 +13,7 @@ from dougong.verify.case import Case
 from dougong.verify.geometry import model
 from dougong.verify.numbers import dtype_of, normal
 
-_SUMS = ("sum", "mean", "l2_norm")
+_SUMS = ("sum", "mean", "vector_norm")
 _EXTREMES = ("max", "min")
 
 
@@ -165,8 +165,8 @@ def _accumulators() -> Iterator[Case]:
             ("sum", 8192, 1.0, "8,192 ones: a bfloat16 sum stops at 256"),
             ("mean", 4096, 300.0, "the mean of 4,096 times 300: a float16 sum overflows"),
             ("mean", 65536, 1.0, "the mean of 65,536 ones"),
-            ("l2_norm", 4096, 16.0, "squares of 16 over 4,096: a float16 sum overflows"),
-            ("l2_norm", 64, 300.0, "squares of 300 overflow float16"),
+            ("vector_norm", 4096, 16.0, "squares of 16 over 4,096: a float16 sum overflows"),
+            ("vector_norm", 64, 300.0, "squares of 300 overflow float16"),
             ("cumsum", 4096, 1.0, "4,096 running ones: a float16 scan stops at 2,048, a bfloat16 one at 256"),
         ):
             yield _case(
@@ -175,7 +175,7 @@ def _accumulators() -> Iterator[Case]:
                 dtype,
                 make=partial(_constant, op=op, dtype=dtype, n=n, value=value),
                 edge=edge,
-                asks_precision=op != "l2_norm" or dtype == "float32",
+                asks_precision=op != "vector_norm" or dtype == "float32",
                 profile=smoke,
             )
         for op in ("sum", "mean"):
