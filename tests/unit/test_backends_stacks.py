@@ -19,8 +19,12 @@ from dougong.verify.run import selected
 from dougong.verify.verdict import Verdict
 
 LACKING = {
+    "iree": "iree.compiler",
+    "jax": "jax",
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
+    "tinygrad": "tinygrad",
+    "tvm": "tvm",
 }
 """Backends by the module that each needs."""
 

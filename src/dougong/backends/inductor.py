@@ -55,12 +55,14 @@ class InductorBackend:
         )
 
     def _ready(self, call: Call) -> Callable[[Tensors], Tensors]:
-        key = repr((call.op, sorted(call.attributes.items()), _shapes(call)))
+        key = repr((call.op, sorted(call.attributes.items()), _seen(call)))
         if key not in self._compiled:
             self._compiled.clear()
             torch.compiler.reset()
             operator = OPERATORS[call.op]
-            kept = Call(op=call.op, inputs={}, attributes=call.attributes)
+            # Lengths and tables stand in the graph as they are; floats come through its inputs alone.
+            fixed = {name: array for name, array in call.inputs.items() if array.dtype.kind in "iu"}
+            kept = Call(op=call.op, inputs=fixed, attributes=call.attributes)
 
             def traced(inputs: Tensors) -> Tensors:
                 return operator(kept, inputs)
@@ -79,5 +81,14 @@ def _captured(compiled: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensor
         raise Unsupported(f"not captured as one graph: {str(error).strip().splitlines()[0]}") from error
 
 
-def _shapes(call: Call) -> list[tuple[Any, ...]]:
-    return [(name, array.dtype.name, array.shape, array.strides) for name, array in call.inputs.items()]
+def _seen(call: Call) -> list[tuple[Any, ...]]:
+    return [
+        (
+            name,
+            array.dtype.name,
+            array.shape,
+            array.strides,
+            array.tobytes() if array.dtype.kind in "iu" else b"",
+        )
+        for name, array in call.inputs.items()
+    ]
