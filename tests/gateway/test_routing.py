@@ -46,9 +46,7 @@ def test_the_plan_decides_before_anything_is_seen() -> None:
 
 
 def test_a_chip_that_serves_many_side_by_side_takes_more() -> None:
-    pool = pool_of(
-        {"ttft_s": 0.1, "tpot_s": 0.01, "parallel": 8}, {"ttft_s": 0.1, "tpot_s": 0.01, "parallel": 2}
-    )
+    pool = pool_of(*({"ttft_s": 0.1, "tpot_s": 0.01, "parallel": n, "max_concurrent": 99} for n in (8, 2)))
     many, few = run(shares(pool, 60))
     assert many > 3 * few
 
@@ -179,6 +177,13 @@ def test_the_faster_of_two_engines_gets_more(engine: FakeEngine) -> None:
             for thread in threads:
                 thread.join()
         assert engine.stats()["requests"] - fast_before > 2 * slow.stats()["requests"] > 0
+
+
+def test_an_engine_gets_its_batch_and_as_much_again() -> None:
+    url = "http://127.0.0.1:1"
+    assert Replica(url=url).places == 512
+    assert Replica(url=url, parallel=4).places == 8
+    assert Replica(url=url, parallel=4, max_concurrent=5).places == 5
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (GATE, "--log", "FILE", "Log of requests as JSON lines, without prompts; - is stderr [none]."),
     (GATE, "--queue", "N", "Requests that may wait for a free replica [1024]."),
     (GATE, "--queue-timeout", "TIME", "Longest wait; who would wait longer gets 429 at once [30s]."),
-    (GATE, "--concurrent", "N", "Requests given to one replica at a time [512]."),
+    (GATE, "--concurrent", "N", "Requests given to a replica at a time [twice its batch, else 512]."),
 )
 
 

@@ -7,7 +7,7 @@ expected of it. TTFT and TPOT start from the plan, follow what is observed, and 
 was seen for a while. One that nobody has measured or planned counts as good as the best, so that it is tried.
 
 A request that finds all replicas full waits, first come first served, unless the replicas' own pace says that its
-turn comes too late: ``wait = (waiting + 1) / Σ max_concurrent / hold``, by Little's law over full replicas.
+turn comes too late: ``wait = (waiting + 1) / Σ places / hold``, by Little's law over full replicas.
 
 References
 ----------
@@ -56,7 +56,7 @@ class Member:
     @property
     def free(self) -> bool:
         """Whether it takes one more request."""
-        return self.in_flight < self.replica.max_concurrent
+        return self.in_flight < self.replica.places
 
     def observe(self, now_s: float, *, ttft_s: float | None, tpot_s: float | None, hold_s: float) -> None:
         """Learn from an answered request."""
@@ -174,9 +174,9 @@ class Pool:
         """Seconds until a newcomer's turn; None where no pace is known [s]."""
         rate = 0.0
         for member in self.serving(model):
-            hold_s = member.hold_s or member.expected_s(0.0, self.mean_tokens)
+            hold_s = member.hold_s or member.expected_s(time.monotonic(), self.mean_tokens)
             if member.healthy and hold_s:
-                rate += member.replica.max_concurrent / hold_s
+                rate += member.replica.places / hold_s
         return (len(self.queues.get(model, ())) + 1) / rate if rate else None
 
     def _shed(self, why: str, wait_s: float | None) -> Refusal:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from dougong.errors import InputError
 
+_PLACES = 512
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -33,9 +34,10 @@ class Replica:
     chip
         Catalog id of its chip, for the metrics.
     max_concurrent
-        Requests it is given at a time; more wait in the gateway.
+        Requests it is given at a time; more wait in the gateway. None gives twice ``parallel``, so that its batch
+        is full while its own queue is short, and 512 where ``parallel`` is not known.
     parallel
-        Requests it serves side by side without slowing much, where a plan says so.
+        Requests it serves side by side; 1 where nobody says.
     ttft_s, tpot_s
         Predicted time to first token and per output token [s]; None where no plan says.
     health_path
@@ -50,7 +52,7 @@ class Replica:
     aliases: Mapping[str, str] = field(default_factory=lambda: _NO_ALIASES)
     key: str | None = field(default=None, repr=False)
     chip: str = ""
-    max_concurrent: int = 512
+    max_concurrent: int | None = None
     parallel: int = 1
     ttft_s: float | None = None
     tpot_s: float | None = None
@@ -65,8 +67,8 @@ class Replica:
         if parts.username or parts.query or parts.fragment:
             faults.append("url must hold no user, query or fragment; a key goes into key")
         for name in ("max_concurrent", "parallel"):
-            if getattr(self, name) < 1:
-                faults.append(f"{name} is {getattr(self, name)}; it must be at least 1")
+            if (value := getattr(self, name)) is not None and value < 1:
+                faults.append(f"{name} is {value}; it must be at least 1")
         for name in ("ttft_s", "tpot_s"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1e6:
@@ -77,6 +79,13 @@ class Replica:
             raise InputError(f"replica {self.url.rpartition('@')[2]!r}: " + "; ".join(faults))
         if not self.name:
             object.__setattr__(self, "name", parts.netloc)
+
+    @property
+    def places(self) -> int:
+        """Requests it is given at a time."""
+        if self.max_concurrent is not None:
+            return self.max_concurrent
+        return 2 * self.parallel if self.parallel > 1 else _PLACES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
