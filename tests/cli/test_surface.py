@@ -33,6 +33,9 @@ FROZEN = {
         "--timeout", "--ttft", "--tpot", "--seed", "--model", "--api", "--api-key-file", "--plan", "--out", "--plot",
         "--json",
     ],
+    "dougong calibrate": [
+        "--model", "--on", "--engine", "--precision", "--catalog", "--out", "--dry-run", "--json",
+    ],
     "dougong explain-error": ["--in", "--catalog", "--json"],
     "dougong catalog": [],
     "dougong catalog list": ["--vendor", "--catalog", "--json"],

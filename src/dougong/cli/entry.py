@@ -30,6 +30,7 @@ COMMANDS = {
     "models": ("dougong.cli.models:models", "Fetch, list and remove models in the cache."),
     "probe": ("dougong.cli.probe:probe", "Measure this machine, so that it can be planned for."),
     "measure": ("dougong.cli.measure:measure", "Load a live endpoint and say what it does."),
+    "calibrate": ("dougong.cli.calibrate:calibrate", "Let measured runs correct a calibration."),
     "backtest": ("dougong.cli.backtest:backtest", "Hold predictions against published measurements."),
     "explain-error": (
         "dougong.cli.explain_error:explain_error",

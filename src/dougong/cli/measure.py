@@ -17,13 +17,15 @@ from dougong.cli.words import Faults
 from dougong.errors import EnvironmentLacking, InputError
 
 if TYPE_CHECKING:
-    from dougong.measure.load import Load
+    from dougong.measure.load import Load, Shape
     from dougong.measure.run import Progress
 
 LOAD, LENGTHS, END, SERVER, OUTPUTS = "Load", "Lengths", "When it ends", "Endpoint", "Output"
 
 PROMPT, OUTPUT, SECONDS = "512", "128", "60s"
 MOST_USERS, MOST_TOKENS, MOST_RATE = 100_000, 1_000_000, 100_000.0
+DRAWN = 1009
+"""Lengths drawn from a range before they repeat."""
 KEY_VARIABLE = "OPENAI_API_KEY"
 
 _FLAGS: tuple[tuple[str, str, str, str], ...] = (
@@ -31,8 +33,13 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (LOAD, "--rate", "R", "Requests per second, sent when they are due: open loop."),
     (LOAD, "--trace", "FILE", "Lengths, times and shared prefixes of a request trace."),
     (LOAD, "--arrivals", "WORD", "poisson or constant, for --rate."),
-    (LENGTHS, "--prompt", "TOKENS", f"Prompt tokens per request, template included [{PROMPT}]."),
-    (LENGTHS, "--output", "TOKENS", f"Output tokens per request [{OUTPUT}]."),
+    (
+        LENGTHS,
+        "--prompt",
+        "TOKENS",
+        f"Prompt tokens per request, template included, as 512 or 256-768 [{PROMPT}].",
+    ),
+    (LENGTHS, "--output", "TOKENS", f"Output tokens per request, as 128 or 64-192 [{OUTPUT}]."),
     (END, "--duration", "TIME", f"Send nothing after this time [{SECONDS}, where no --requests is given]."),
     (END, "--requests", "N", "Send so many requests."),
     (END, "--warmup", "TIME", "Do not count what arrives before [until the first wave has ended]."),
@@ -130,7 +137,7 @@ def measure(url: str, **words: Any) -> int:
 
 def read_load(words: Mapping[str, Any], faults: Faults) -> Load | None:
     """Read what is sent and when; None where it cannot be said."""
-    from dougong.measure.load import Load, Shape
+    from dougong.measure.load import Load
 
     prompt, output = (
         _tokens(f"--{name}", words[name] or text, faults)
@@ -154,7 +161,7 @@ def read_load(words: Mapping[str, Any], faults: Faults) -> Load | None:
             faults.add(flag, "more than nothing is wanted")
     if users is not None and users > MOST_USERS:
         faults.add("--users", f"at most {MOST_USERS:,} are driven from one machine, not {users:,}")
-    given: dict[str, Any] = {"shapes": (Shape(prompt, output),)}
+    given: dict[str, Any] = {"shapes": _drawn(prompt, output, seed)}
     if words["trace"] is not None:
         if words["prompt"] or words["output"]:
             faults.add("--trace", "it brings its own lengths; leave out --prompt and --output")
@@ -172,11 +179,28 @@ def read_load(words: Mapping[str, Any], faults: Faults) -> Load | None:
     return faults.keep("", lambda: Load(**given, requests=requests, duration_s=duration_s, seed=seed))
 
 
-def _tokens(flag: str, text: str, faults: Faults) -> int:
-    value = faults.count(flag, text)
-    if value is not None and not 1 <= value <= MOST_TOKENS:
-        faults.add(flag, f"from 1 to {MOST_TOKENS:,} tokens, not {value:,}")
-    return value or 1
+def _tokens(flag: str, text: str, faults: Faults) -> tuple[int, int]:
+    """Least and most tokens of a length: one number, or two with a hyphen."""
+    ends = [faults.count(flag, part) for part in text.split("-", 1)]
+    for value in ends:
+        if value is not None and not 1 <= value <= MOST_TOKENS:
+            faults.add(flag, f"from 1 to {MOST_TOKENS:,} tokens, not {value:,}")
+    low, high = ends[0] or 1, ends[-1] or 1
+    if low > high:
+        faults.add(flag, f"{text!r} ends before it begins")
+    return low, high
+
+
+def _drawn(prompt: tuple[int, int], output: tuple[int, int], seed: int) -> tuple[Shape, ...]:
+    """Lengths drawn evenly between their ends; one shape where they are the same."""
+    from random import Random
+
+    from dougong.measure.load import Shape
+
+    if prompt[0] == prompt[1] and output[0] == output[1]:
+        return (Shape(prompt[0], output[0]),)
+    random = Random(f"lengths {seed}")
+    return tuple(Shape(random.randint(*prompt), random.randint(*output)) for _ in range(DRAWN))
 
 
 def _of_trace(file: str, *, paced: bool) -> dict[str, Any]:
