@@ -59,7 +59,7 @@ class Guarded:
 def send(write: Writer, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Write one frame."""
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    spans = {name: _span(array) for name, array in arrays.items()}
+    spans = {name: span(array) for name, array in arrays.items()}
     described = [
         {
             "name": name,
@@ -101,7 +101,7 @@ def receive(read: Reader) -> tuple[dict[str, Any], dict[str, Guarded]]:
     return header, arrays
 
 
-def _span(array: Array) -> tuple[memoryview, int]:
+def span(array: Array) -> tuple[memoryview, int]:
     """Return the memory from the lowest to the highest byte of an array, and where its first element lies in it."""
     if not array.size:
         return memoryview(b""), 0

@@ -31,7 +31,7 @@ def _slots(generator: np.random.Generator, what: str, entries: int, t: int) -> A
     if what == "beyond":
         slots[1] = entries
     if what == "far-beyond":
-        slots[1] = entries + (1 << 33)
+        slots[1] = (1 << 32) + 1
     return slots
 
 
