@@ -53,6 +53,7 @@ FROZEN = {
     "dougong models list": ["--json"],
     "dougong models pull": ["--refresh", "--json"],
     "dougong models remove": [],
+    "dougong engines": ["--json"],
     "dougong completion": [],
     "dougong records": [],
     "dougong records usage": ["--file", "--json"],

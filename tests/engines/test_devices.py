@@ -11,7 +11,7 @@ import pytest
 
 from dougong.catalog.store import Catalog
 from dougong.engines.devices import look, parsers, tools
-from dougong.engines.devices.host import parse_cpuinfo
+from dougong.engines.devices.host import parse_cpuinfo, usable_threads, worker_threads
 from dougong.engines.devices.match import Match, match_cpu, match_device
 from dougong.engines.devices.records import Reading, Seen
 from dougong.engines.platforms import PLATFORMS, read_device, visibility
@@ -176,6 +176,14 @@ def test_cpuinfo() -> None:
     assert host.instructions == ("avx2", "avx512f", "amx_bf16")
     arm = parse_cpuinfo("processor\t: 0\nFeatures\t: fp asimd i8mm sve\n")
     assert (arm.name, arm.threads, arm.instructions) == ("", 1, ("asimd", "i8mm", "sve"))
+
+
+def test_a_containers_quota_counts() -> None:
+    free = usable_threads("max 100000")
+    assert usable_threads("50000 100000") == 1
+    assert usable_threads("99900000 100000") == free
+    assert usable_threads("nonsense") == free
+    assert 1 <= worker_threads() <= free
 
 
 @pytest.fixture

@@ -245,6 +245,30 @@ def test_endpoints_that_run_already(serve, tmp_path: Path, monkeypatch: pytest.M
             process.communicate()
 
 
+def test_engines_are_listed_with_those_that_do_not_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "broken_pack-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-pack\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(
+        "[dougong.engines]\nbroken = broken_engine:Engine\nodd = json:dumps\n"
+    )
+    (tmp_path / "broken_engine.py").write_text("raise OSError('libascendcl.so')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["engines", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"llamacpp", "openai", "sglang", "transformers", "vllm"} <= {
+        one["name"] for one in told["engines"]
+    }
+    assert all(one["here"] or (one["lacking"] and one["remedy"]) for one in told["engines"])
+    faults = {one["name"]: one["fault"] for one in told["failed"]}
+    assert "libascendcl.so" in faults["broken"]
+    assert "no engine adapter" in faults["odd"]
+    assert main(["engines"]) == 0
+    assert "failed" in capsys.readouterr().out
+
+
 PLAN = {
     "schema": 2,
     "kind": "plan",

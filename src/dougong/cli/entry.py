@@ -26,6 +26,10 @@ COMMANDS = {
     "compare": ("dougong.cli.compare:compare", "Plan a model on several systems, side by side."),
     "fit": ("dougong.cli.fit:fit", "Show which models fit which systems."),
     "serve": ("dougong.cli.serve:serve", "Run a model behind an OpenAI-compatible endpoint."),
+    "engines": (
+        "dougong.cli.engines:engines",
+        "Show which engines are known, and which can be started here.",
+    ),
     "devices": ("dougong.cli.devices:devices", "Show which chips, drivers and stacks are here."),
     "models": ("dougong.cli.models:models", "Fetch, list and remove models in the cache."),
     "probe": ("dougong.cli.probe:probe", "Measure this machine, so that it can be planned for."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from dougong.engines.checks import refuse
+from dougong.engines.devices.host import worker_threads
 from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence
 from dougong.engines.presence import look_for
 
@@ -58,8 +59,8 @@ class LlamaCpp:
             "--context": context,
             "--sequences": request.max_sequences or SEQUENCES,
         }
-        if request.threads is not None:
-            words["--threads"] = request.threads
+        if request.threads is not None or request.platform == "cpu":
+            words["--threads"] = request.threads or worker_threads()
         if request.chunk_tokens is not None:
             words["--batch"] = request.chunk_tokens
         if request.kv_dtype is not None:

@@ -38,7 +38,7 @@ def read_host() -> Host:
         sockets=host.sockets,
         cores=cores,
         threads=threads or os.cpu_count(),
-        usable=_usable(),
+        usable=usable_threads(),
         memory_bytes=_memory(),
         instructions=host.instructions,
     )
@@ -66,10 +66,34 @@ def parse_cpuinfo(text: str) -> Host:
     )
 
 
-def _usable() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_threads(quota: str | None = None) -> int:
+    """Return on how many hardware threads this process may run: by its affinity, and by a container's quota.
+
+    Parameters
+    ----------
+    quota
+        Text of ``cpu.max`` (microseconds of a period); None reads this process's own.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if quota is None:
+        quota = ""
+        with contextlib.suppress(OSError):
+            quota = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8")
+    told = quota.split()
+    if len(told) == 2 and told[0].isdecimal() and told[1].isdecimal() and int(told[1]):
+        allowed = min(allowed, max(1, -(-int(told[0]) // int(told[1]))))
+    return allowed
+
+
+def worker_threads() -> int:
+    """Return how many threads an engine on the CPU should take: one per core, and a core left for the rest.
+
+    Threads that compute one operator wait for each other: one that shares its core with the gateway, or with
+    its twin on the same core, holds up all of them.
+    """
+    host = read_host()
+    per_core = host.threads // host.cores if host.threads and host.cores else 1
+    return max(1, host.usable // max(per_core, 1) - 1)
 
 
 def _memory() -> int | None:
