@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -230,7 +231,7 @@ async def serve(script: Script, host: str, port: int, key: str | None) -> None:
     sys.stdout.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
     gone = asyncio.Event()
-    if not sys.stdin.isatty():  # the parent holds the other end: when it is gone, so are we
+    if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):  # the parent holds the other end: its end is ours
         loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(0, 4096) else gone.set())
     loop.add_signal_handler(signal.SIGTERM, gone.set)
     await gone.wait()
