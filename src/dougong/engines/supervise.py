@@ -144,12 +144,19 @@ class Supervisor:
                 self._died(f"{self.name} ended with {_words(code)}")
                 break
             failed = 0 if is_healthy(self.command, self.watch.probe_timeout_s) else failed + 1
-            if failed >= self.watch.probes_failed and self._process.exit_code() is None:
+            if failed >= self.watch.probes_failed and not self._ends(self._process):
                 self._tell("unresponsive", f"{self.name} runs, and {failed} health probes went unanswered")
                 self._process.kill()
                 self._died(f"{self.name} hung and was ended")
                 break
         return time.monotonic() - ready_s
+
+    def _ends(self, process: EngineProcess) -> bool:
+        """Whether the engine is on its way out: a dead one refuses probes before its guard has seen it end."""
+        until_s = time.monotonic() + self.watch.probe_timeout_s
+        while process.exit_code() is None and time.monotonic() < until_s and not self._stop.wait(0.02):
+            continue
+        return process.exit_code() is not None
 
     def _until_ready(self, process: EngineProcess, launched_s: float) -> bool:
         while not self._stop.wait(min(0.1, self.watch.probe_every_s)):

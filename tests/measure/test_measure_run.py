@@ -158,7 +158,9 @@ def test_an_interrupt_keeps_what_has_ended(stub, tmp_path):
     process = subprocess.Popen(
         [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(4.0)
+    until = time.monotonic() + 60.0
+    while len(stub.bodies) < 15 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     answer, words = process.communicate(timeout=20)
     assert process.returncode == 0, words
