@@ -164,7 +164,7 @@ MUTANTS: tuple[Mutant, ...] = (
         wrong=before("paged_attention", _drafts_see_all),
     ),
     Mutant(
-        name="parts-averaged",
+        name="decode-parts-averaged",
         fault="parts of the keys are merged with equal weight",
         caught_by="paged_attention/merge",
         wrong=instead("merge_attention", _halves),
