@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dougong.testing.check_backend import check_backend
 from dougong.testing.check_engine import check_engine
 from dougong.testing.records import Shelf, dense_model, figure, moe_model, tiny_chip, tiny_system
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FakeEngine",
     "Shelf",
+    "check_backend",
     "check_engine",
     "dense_model",
     "figure",
