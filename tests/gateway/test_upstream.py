@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -20,7 +20,7 @@ JSON = b'{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}'
 SSE = b'data: {"choices": [{"text": "x", "finish_reason": "stop"}]}\n\n'
 
 
-@contextmanager
+@contextlib.contextmanager
 def speaking(*answers: bytes, step: int = 0, close: bool = True) -> Iterator[tuple[str, list[bytes]]]:
     """A server that says these bytes, one answer per request, whatever it is asked; it keeps what it heard."""
     heard: list[bytes] = []
@@ -158,6 +158,37 @@ def test_a_stream_without_done_gets_one_where_it_has_an_end() -> None:
     cut = SSE.replace(b'"stop"', b"null")
     with speaking(head + cut) as (url, _), Served(Replica(url=url, **replica)) as served:
         assert "the stream ends before the answer does" in served.chat(stream=True).events[-1]
+
+
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n\n"])
+def test_a_last_event_needs_no_empty_line(end: bytes) -> None:
+    body = SSE + b"data: [DONE]" + end
+    answer = STREAM + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    with speaking(answer) as (url, _), Served(Replica(url=url, models=("fake",))) as served:
+        assert served.chat(stream=True).events[-1] == "[DONE]"
+
+
+def test_an_engine_that_breaks_off_after_done_has_answered() -> None:
+    body = SSE + b"data: [DONE]\n\n"
+    broken = STREAM + b"%x\r\n%b\r\n" % (len(body), body)
+    with contextlib.ExitStack() as stack:
+        url, _ = stack.enter_context(speaking(LENGTH, broken))  # the first is for its health
+        served = stack.enter_context(Served(Replica(url=url, models=("fake",)), health_every_s=60.0))
+        reply = served.chat(stream=True)
+        assert reply.events[-1] == "[DONE]"
+        until(lambda: not served.gateway.calls)
+        assert 'status="ok"' in served.ask("/metrics").body.decode()
+
+
+def test_an_engine_that_sends_us_elsewhere_is_not_followed() -> None:
+    away = b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
+    replica = {"models": ("fake",), "health_path": "/v1/models"}
+    with speaking(away) as (url, _), Served(Replica(url=url, **replica), wait=False) as served:
+        served.gateway.pool.members[0].healthy = True
+        assert served.chat().status in (502, 503)
 
 
 def test_an_answer_that_is_no_json_is_the_engines_fault() -> None:

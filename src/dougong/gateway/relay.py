@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from dougong.gateway.wire import Header, Refusal, Send, answer
 from dougong.metrics.records import Status
 
 _LONGEST_ERROR_BYTES = 1 << 20
+_REST_S = 1.0  # for the end of an engine's answer after its last event
 _EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
@@ -187,7 +189,7 @@ class Relay:
         headers: list[Header],
         hide_usage: bool,
     ) -> None:
-        if exchange.status >= 400:
+        if exchange.status >= 300:
             await self._refused(call, member, exchange, send, headers)
         elif call.stream and exchange.header(b"content-type").startswith(b"text/event-stream"):
             await self._stream(call, member, exchange, send, headers, hide_usage)
@@ -204,6 +206,8 @@ class Relay:
         if status in (401, 403):
             # The engine's key is the operator's matter, not the client's.
             raise AttemptFailed(Refusal(502, "the engine refuses the gateway's key", code="engine_auth"))
+        if status < 400:
+            raise AttemptFailed(Refusal(502, f"the engine answered {status}", code="engine_reply"))
         if status >= 500 or status == 429:
             raise AttemptFailed(refusal, answered=True)
         call.status, call.http_status, call.error = "error", status, f"the engine answered {status}"
@@ -240,7 +244,7 @@ class Relay:
             self.settings.stall_timeout_s,
         )
         try:
-            while piece := await exchange.read():
+            while not state.done and (piece := await exchange.read()):
                 now_s = time.monotonic()
                 call.deadline_s = now_s + stall_s
                 events = splitter.feed(piece)
@@ -253,19 +257,9 @@ class Relay:
                 elif not state.done:
                     call.last_s = now_s
                 if events:
-                    call.writing = True
-                    if not call.begun:
-                        call.begun = True
-                        call.body, call.request = b"", {}  # a long answer need not hold a long question
-                        start = {
-                            "type": "http.response.start",
-                            "status": 200,
-                            "headers": [*_EVENT_STREAM, *headers],
-                        }
-                        await send(start)
-                    await send({"type": "http.response.body", "body": events, "more_body": True})
-                    call.writing = False
-            self._check_end(splitter, state)
+                    await self._pass_on(call, events, send, headers)
+            if not state.done and (events := _last_events(splitter, state)):
+                await self._pass_on(call, events, send, headers)
         except (UpstreamError, MalformedReply) as fault:
             if not call.begun:
                 raise _failed(fault) from None
@@ -281,14 +275,26 @@ class Relay:
             call.status, call.error = "error", "the engine reported an error within its answer"
         else:
             self._learn(call, member)
+        await self._rest(call, exchange)
+
+    async def _pass_on(self, call: Call, events: bytes, send: Send, headers: list[Header]) -> None:
+        call.writing = True
+        if not call.begun:
+            call.begun = True
+            call.body, call.request = b"", {}  # a long answer need not hold a long question
+            headers = [*_EVENT_STREAM, *headers]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": events, "more_body": True})
+        call.writing = False
 
     @staticmethod
-    def _check_end(splitter: Splitter, state: StreamState) -> None:
-        if splitter.tail.strip():
-            raise MalformedReply("the stream ends within an event")
-        # Some engines end without [DONE]; a finish reason is an end as well.
-        if not (state.done or state.finished or state.error):
-            raise MalformedReply("the stream ends before the answer does")
+    async def _rest(call: Call, exchange: Exchange) -> None:
+        """Read what follows ``[DONE]``, so that the connection can be kept; the client has its answer."""
+        call.task = None
+        call.deadline_s = time.monotonic() + _REST_S
+        with contextlib.suppress(UpstreamError):
+            while await exchange.read():
+                pass
 
     async def _break_off(self, call: Call, member: Member, fault: Exception, send: Send) -> None:
         """Say in the stream that it ends here; no other replica can go on with it."""
@@ -325,6 +331,15 @@ class Relay:
         elif tokens and call.first_s is None:
             tpot_s = max(0.0, hold_s - (member.ttft_s or 0.0)) / tokens
         member.observe(now_s, ttft_s=ttft_s, tpot_s=tpot_s, hold_s=hold_s)
+
+
+def _last_events(splitter: Splitter, state: StreamState) -> bytes:
+    """Look at what came before the end of the connection without an empty line after it; the end must be one."""
+    events = state.look(splitter.tail.rstrip() + b"\n\n") if splitter.tail.strip() else b""
+    # Some engines end without [DONE]; a finish reason is an end as well.
+    if not (state.done or state.finished or state.error):
+        raise MalformedReply("the stream ends before the answer does", events)
+    return events
 
 
 def _failed(fault: Exception) -> AttemptFailed:
