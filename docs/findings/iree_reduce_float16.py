@@ -1,0 +1,18 @@
+"""IREE: ReduceSum and ReduceMean of float16 sum in float16: 65,536 halves are 1,024, the mean of 300s infinite."""
+
+from importlib import metadata
+
+import numpy as np
+import one_node
+
+found = []
+for op, value, count in (("ReduceSum", 0.5, 65536), ("ReduceMean", 300.0, 4096)):
+    inputs = {"x": np.full((1, count), value, np.float16), "axes": np.array([1])}
+    made = one_node.model(op, inputs, {"y": np.float16}, constants=("axes",), keepdims=0)
+    found.append(float(one_node.iree(made, inputs)[0][0]))
+one_node.told(
+    found != [32768.0, 300.0],
+    f"iree {metadata.version('iree-base-compiler')}",
+    found,
+    [32768.0, 300.0],
+)
