@@ -14,5 +14,7 @@ def quantise(x):
 
 eager, compiled = quantise(x)[0, :3].tolist(), torch.compile(quantise)(x)[0, :3].tolist()
 there = eager != compiled
-print(f"torch {torch.__version__}: {'DEFECT' if there else 'as expected'}: compiled {compiled}, eager {eager}")
+print(
+    f"torch {torch.__version__}: {'DEFECT' if there else 'as expected'}: compiled {compiled}, eager {eager}"
+)
 sys.exit(1 if there else 0)

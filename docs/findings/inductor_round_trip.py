@@ -14,5 +14,7 @@ def round_trip(x):
 
 eager, compiled = round_trip(x).item(), torch.compile(round_trip)(x).item()
 there = eager != compiled
-print(f"torch {torch.__version__}: {'DEFECT' if there else 'as expected'}: compiled {compiled}, eager {eager}")
+print(
+    f"torch {torch.__version__}: {'DEFECT' if there else 'as expected'}: compiled {compiled}, eager {eager}"
+)
 sys.exit(1 if there else 0)

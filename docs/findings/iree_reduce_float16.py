@@ -1,4 +1,4 @@
-"""IREE: ReduceSum and ReduceMean of float16 sum in float16: 65,536 halves are 1,024, the mean of 300s infinite."""
+"""IREE: ReduceSum and ReduceMean of float16 sum in float16: 65,536 halves are 1,024, a mean of 300s infinite."""
 
 from importlib import metadata
 

@@ -14,5 +14,7 @@ for width in (130, 4096, 5000, 151936):
         y = np.asarray(jax.jit(lambda a: jnp.max(a, axis=-1))(x))
         if not np.isnan(y).all():
             lost.append((width, at))
-print(f"jax {jax.__version__}: {'DEFECT: NaN lost at (width, place) ' + str(lost) if lost else 'as expected'}")
+print(
+    f"jax {jax.__version__}: {'DEFECT: NaN lost at (width, place) ' + str(lost) if lost else 'as expected'}"
+)
 sys.exit(1 if lost else 0)

@@ -10,5 +10,7 @@ y = np.asarray(jax.jit(jax.nn.silu)(x))
 wide = x.astype(np.float64)
 right = (wide / (1 + np.exp(-wide))).astype(np.float16)
 there = bool((y[1:] == 0).any())
-print(f"jax {jax.__version__}: {'DEFECT' if there else 'as expected'}: got {y.tolist()}, expected {right.tolist()}")
+print(
+    f"jax {jax.__version__}: {'DEFECT' if there else 'as expected'}: got {y.tolist()}, expected {right.tolist()}"
+)
 sys.exit(1 if there else 0)

@@ -50,7 +50,9 @@ def openvino(made, inputs, hint="f32"):
 
     core = ov.Core()
     config = {"INFERENCE_PRECISION_HINT": hint} if hint else {}
-    request = core.compile_model(core.read_model(made.SerializeToString()), "CPU", config).create_infer_request()
+    request = core.compile_model(
+        core.read_model(made.SerializeToString()), "CPU", config
+    ).create_infer_request()
     for name, x in _fed(made, inputs).items():
         slot = request.get_tensor(name)
         slot.data.view(np.uint8).reshape(-1)[:] = np.atleast_1d(x).view(np.uint8).reshape(-1)
@@ -117,7 +119,9 @@ def tinygrad(made, inputs):
 
     found = runner({name: given(x) for name, x in _fed(made, inputs).items()})
     return [
-        found[each.name].float().numpy() if found[each.name].dtype == dtypes.bfloat16 else found[each.name].numpy()
+        found[each.name].float().numpy()
+        if found[each.name].dtype == dtypes.bfloat16
+        else found[each.name].numpy()
         for each in made.graph.output
     ]
 

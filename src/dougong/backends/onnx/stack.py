@@ -50,7 +50,7 @@ class OnnxStack(ABC):
         self._prepared[model] = prepared
         while len(self._prepared) > _KEPT:
             self._prepared.popitem(last=False)
-        found = prepared({name: np.ascontiguousarray(array) for name, array in call.inputs.items()})
+        found = prepared({name: np.asarray(array, order="C") for name, array in call.inputs.items()})
         return Answer(
             outputs={name.removeprefix("out_"): array for name, array in found.items()}, device=self.device
         )
