@@ -27,7 +27,8 @@ def test_records_are_those_of_the_planner(tmp_path: Path, engine: FakeEngine) ->
         served.chat(max_tokens=3)
         served.chat(fake={"status": 422})
         served.chat(model="none")  # fills no disk
-    _, (stream, whole, refused) = read_records(file)
+    _, records = read_records(file)
+    stream, whole, refused = sorted(records, key=lambda record: record.arrival_s)
     assert (stream.status, stream.output_tokens, stream.replica) == ("ok", 11, "one")
     first, per_token = ttft_s(stream), tpot_s(stream)
     assert first is not None

@@ -118,7 +118,7 @@ class Gateway:
             sent_s=since(call.sent_s),
             first_token_s=since(call.first_s),
             last_token_s=since(call.last_s),
-            end_s=time.monotonic() - self._zero_s,
+            end_s=since(call.end_s or time.monotonic()) or 0.0,
             prompt_tokens=count(call.usage, "prompt_tokens"),
             output_tokens=count(call.usage, "completion_tokens"),
             cached_prompt_tokens=count(details, "cached_tokens") if isinstance(details, dict) else None,

@@ -48,6 +48,7 @@ class Call:
     sent_s: float | None = None
     first_s: float | None = None
     last_s: float | None = None
+    end_s: float | None = None
     usage: dict[str, Any] | None = None
     status: Status = "ok"
     http_status: int = 200
@@ -290,7 +291,7 @@ class Relay:
     @staticmethod
     async def _rest(call: Call, exchange: Exchange) -> None:
         """Read what follows ``[DONE]``, so that the connection can be kept; the client has its answer."""
-        call.task = None
+        call.end_s, call.task = time.monotonic(), None
         call.deadline_s = time.monotonic() + _REST_S
         with contextlib.suppress(UpstreamError):
             while await exchange.read():
