@@ -94,9 +94,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="squares-in-float16",
         fault="the squares of a norm are float16",
-        caught_by="reduction/l2_norm-64-times-300",
+        caught_by="reduction/vector_norm-64-times-300",
         wrong=instead(
-            "l2_norm",
+            "vector_norm",
             lambda call: {
                 "y": np.sqrt(
                     np.sum(
