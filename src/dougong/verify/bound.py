@@ -141,7 +141,7 @@ class Bound:
         rounded, floor_rms = self._rounding(value, dtype)
         sigmas = math.sqrt(2.0 * math.log(2.0 * max(value.size, 1) / FALSE_ALARM))
         few = _few(value.size)
-        rms = rounded * _spread(value.size) + floor_rms
+        rms = rounded * _spread(_distinct(value)) + floor_rms
         worst = rounded + np.minimum(self.floor, sigmas * floor_rms)
         for roundoff, typical, most in (
             (precision.accumulate, self.accumulate_rms, self.accumulate_worst),
@@ -155,7 +155,7 @@ class Bound:
         """Return the error allowed by the RMS gate of a slice of ``count`` elements that may share a running sum."""
         rounded, floor_rms = self._rounding(value, dtype)
         shared = precision.accumulate * self.accumulate_rms + precision.product * self.product_rms
-        return rounded * _spread(count) + floor_rms + _few(1) * shared
+        return rounded * _spread(min(count, _distinct(value))) + floor_rms + _few(1) * shared
 
     def not_told(self, value: Floats, dtype: str, told: Sequence[Precision]) -> list[str]:
         """Name the classes whose mean bound is at most twice that of the first: another one would look the same."""
@@ -189,6 +189,13 @@ class Bound:
 def _spread(count: int) -> float:
     """Return the RMS of ``count`` rounding errors over half a unit in the last place; one in 1e12 is larger."""
     return min(1.0, 1 / 3 + math.sqrt(math.log(1 / FALSE_ALARM) / (2 * max(count, 1)))) ** 0.5
+
+
+def _distinct(value: Floats) -> int:
+    """Return how many rounding errors are independent: equal values are off by the same, however many they are."""
+    sample = value.ravel()[:: max(value.size // 2048, 1)]
+    told = len(np.unique(sample))
+    return value.size if told == sample.size else told
 
 
 def _few(count: int) -> float:

@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -136,7 +137,8 @@ def script(case: Case, shrunk: Shrunk, backend: str, stack: Mapping[str, str]) -
 
 def _way(case: Case, call: Call, backend: str) -> tuple[str, str, str]:
     if backend.startswith("torch") and importlib.util.find_spec("torch"):
-        return _TORCH_HEAD + torch_source(call.op), "torch", _TORCH_MAIN
+        with suppress(LookupError):
+            return _TORCH_HEAD + torch_source(call.op), "torch", _TORCH_MAIN
     try:
         from dougong.backends.onnx import to_onnx
 

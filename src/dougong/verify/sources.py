@@ -9,23 +9,34 @@ import inspect
 from collections.abc import Iterator
 from types import ModuleType
 
+from dougong.ops.definitions import DEFINITIONS
+
 _TORCH = "dougong.backends.torch"
+_NOT_CUT = ("collective", "graph")
 
 
 def torch_source(op: str) -> str:
     """Return the functions, constants and imports that an operator's adapter comes down to.
 
     The last line is ``run = …``: a function of a call and its tensors.
+
+    Raises
+    ------
+    LookupError
+        Where it takes more than one process, or a graph of another operator.
     """
     from dougong.backends.torch.backend import OPERATORS
 
+    if DEFINITIONS[op].family in _NOT_CUT:
+        raise LookupError(op)
     entry = OPERATORS[op]
     module = inspect.getmodule(getattr(entry, "func", entry))
     assert module is not None
     modules: dict[str, ModuleType] = {}
     _gather(module, modules)
     nodes = [node for each in modules.values() for node in _top(each)]
-    start = _entry(modules[module.__name__], op)
+    named = inspect.isfunction(entry) and entry.__name__ in vars(module)
+    start = ast.Name(entry.__name__) if named else _entry(modules[module.__name__], op)
     wanted = _reached(start, nodes)
     kept = [ast.unparse(node) for node in nodes if _names_of(node) & wanted]
     imports, rest = (

@@ -173,7 +173,7 @@ def _functions() -> Iterator[Case]:
                 make=partial(_every, op=op, dtype=dtype),
                 edge="every number of the dtype whose result is normal",
             )
-        for dtype in FLOATS:
+        for dtype in FLOATS if op != "erf" else ("float32",):  # its every number is asked above
             yield case(
                 id=f"elementary/{op}-activations-{dtype}",
                 dtype=dtype,
