@@ -110,7 +110,9 @@ def page(runs: list[dict[str, Any]]) -> str:
         "## Precision\n",
         "Cases of float operators by the best class that explains their values; `none`: no class does.\n",
     ]
-    classes = sorted({name for run in runs for name in run["precision"]}, key=lambda name: name != "native")
+    classes = sorted(
+        {name for run in runs for name in run["precision"]}, key=lambda name: (name != "native", name)
+    )
     parts.append(
         _table(
             ["class", *names],
