@@ -38,7 +38,8 @@ def test_model_names(label, expected):
         ("SGLang", "measured", "metax-c550", "early-port"),
         ("SGLang CPU", "measured", "intel-xeon-6980p", "cpu"),
         ("llama.cpp", "measured", "intel-xeon-6980p", "llama-cpp"),
-        ("Optimum Habana / PyTorch", "measured", "intel-gaudi3", "eager"),
+        ("Optimum Habana / PyTorch", "measured", "intel-gaudi3", "vendor-tuned"),
+        ("PyTorch", "measured", "nvidia-a100-sxm-80", "eager"),
     ],
 )
 def test_engine_classes(engine, kind, chip, expected):

@@ -10,7 +10,8 @@ The columns carry traps, each undone here by a rule and said in ``assumed``:
 - flattened disaggregated runs stand among the aggregated ones as ``tp 36`` or ``tp 72``;
 - the batch is per rank on data-parallel rows, so the concurrency is read, and its ratio to the batch tells
   the ranks where their column is empty;
-- TTFT holds the queue of a burst.
+- TTFT holds the queue of a burst;
+- drafted tokens have no column, and a few loads were in no sweep (:mod:`dougong.backtest.sweeps`).
 """
 
 from __future__ import annotations

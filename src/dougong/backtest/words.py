@@ -71,10 +71,11 @@ def engine_class_of(engine: str, *, kind: str = "", chip: str = "") -> str:
         return "llama-cpp"
     if "cpu" in name or (chip.startswith(("intel-xeon", "amd-epyc")) and "habana" not in name):
         return "cpu"
-    if any(word in name for word in ("habana", "pytorch", "transformers")):
-        return "eager"
-    if any(word in name for word in _VENDOR_TUNED):
+    # Optimum Habana is written for its chip and captures graphs.
+    if "habana" in name or any(word in name for word in _VENDOR_TUNED):
         return "vendor-tuned"
+    if any(word in name for word in ("pytorch", "transformers")):
+        return "eager"
     if any(word in name for word in _EARLY) or chip.startswith(_YOUNG_CHIPS):
         return "early-port"
     return "community"

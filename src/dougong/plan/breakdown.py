@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from dougong.cost.machine import Machine
 from dougong.cost.pricing import seconds
@@ -54,13 +55,13 @@ def breakdown(
     if float(total.bubble) > 0:
         groups["waiting for the fullest stage"] = (float(total.bubble), "host")
     rest = whole - math.fsum(spent for spent, _ in groups.values())
+    if decode and pricer.draft_tokens:
+        bare = replace(pricer, draft_tokens=0).step(ranks, float(pp), tokens, decode=decode, prefill=prefill)
+        drafting = float(total.total - total.host) - float(bare.total - bare.host)
+        groups["drafting"] = (drafting, "compute")
+        rest -= drafting
     if abs(rest) > 1e-9 * whole:
-        drafts = decode and pricer.draft_tokens > 0
-        groups.update(
-            {"drafting": (rest, "compute")}
-            if rest > 0 and drafts
-            else {"between stages" if rest > 0 else "hidden exchange": (rest, "scale_up")}
-        )
+        groups["between stages" if rest > 0 else "hidden exchange"] = (rest, "scale_up")
     return StepReport(
         phase=phase,
         seconds=whole,
