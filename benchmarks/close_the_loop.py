@@ -24,7 +24,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-CASES = [(prompt, users) for prompt in ((32, 96), (192, 320), (512, 768)) for users in (1, 2, 4)]
+CASES = [(prompt, users) for prompt in ((32, 96), (192, 320), (384, 512)) for users in (1, 2, 4)]
 OUTPUT = (32, 96)
 
 
@@ -72,15 +72,13 @@ def predicted(prompt: tuple[int, int], users: int) -> dict[str, float]:
     return {name: option[name]["value"] for name in ("output_tokens_per_s", "tpot_s", "ttft_s")}
 
 
-def measured(url: str, prompt: tuple[int, int], users: int, seed: int, out: Path) -> dict[str, float]:
+def measured(url: str, prompt: tuple[int, int], users: int, out: Path) -> dict[str, float]:
     words = ["measure", url, "--users", users, "--prompt", f"{prompt[0]}-{prompt[1]}"]
     words += [
         "--output",
         f"{OUTPUT[0]}-{OUTPUT[1]}",
         "--requests",
-        8 + 5 * users,
-        "--seed",
-        seed,
+        6 + 3 * users,
         "--out",
         out,
         "--json",
@@ -98,17 +96,20 @@ def main() -> int:
     parser.add_argument("--gguf", help="the model file; by default what `dougong serve` fetches")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("loop"), help="records, runs and answers go here")
+    parser.add_argument("--keep-probe", action="store_true", help="take the probe that lies in --out")
     parser.add_argument("--page", type=Path, help="write the table to this page, between its marks")
     told = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the engine ends with us
     told.out.mkdir(parents=True, exist_ok=True)
     os.environ["DOUGONG_STATE"] = str(told.out.resolve())
-    print(run("probe", "--threads", told.threads), flush=True)
+    if not told.keep_probe:
+        print(run("probe", "--threads", told.threads), flush=True)
     rows = []
     with served(told.gguf, told.threads, 4) as url:
         for prompt, users in CASES:
             guess = predicted(prompt, users)
-            files = [told.out / f"run-{sum(prompt) // 2}-{users}-{seed}.jsonl" for seed in (1, 2)]
-            seen = [measured(url, prompt, users, seed, file) for seed, file in enumerate(files, 1)]
+            files = [told.out / f"run-{sum(prompt) // 2}-{users}-{time_}.jsonl" for time_ in (1, 2)]
+            seen = [measured(url, prompt, users, file) for file in files]
             rows.append({"prompt": sum(prompt) // 2, "users": users, "probe": guess, "measured": seen})
             mean = sum(one["output_tokens_per_s"] for one in seen) / 2
             print(

@@ -141,6 +141,20 @@ def plan_file(tmp_path, **change):
     return path
 
 
+def test_a_real_plan_is_read(stub, tmp_path, capsys):
+    words = ["plan", "smollm2-135m", "--on", "intel-xeon-8380", "--engine", "llama-cpp", "--prompt", "30"]
+    assert main([*words, "--output", "6", "--users", "2", "--json"]) == 0
+    plan = tmp_path / "plan.json"
+    plan.write_text(capsys.readouterr().out)
+    load = [stub.url, "--users", 2, "--requests", 12, "--prompt", 30, "--output", 6]
+    assert run(*load, "--plan", plan, "--json") == 0
+    beside = json.loads(capsys.readouterr().out)["beside_plan"]
+    assert [row["name"] for row in beside["rows"]] == ["TTFT, mean", "TPOT, mean", "output"]
+    assert beside["differences"] == []
+    assert run(*load, "--plan", plan) == 0
+    assert "Predicted and measured" in capsys.readouterr().out
+
+
 def records(tpot=0.55):
     return [
         RequestRecord(

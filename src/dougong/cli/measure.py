@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +47,7 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (END, "--timeout", "TIME", "Give a request up after this time."),
     (LOAD, "--ttft", "TIME", "Limit for goodput, as 2s."),
     (LOAD, "--tpot", "TIME", "Limit for goodput, as 50ms."),
-    (LOAD, "--seed", "N", "Of arrivals and prompts: same seed, same bytes at the same times."),
+    (LOAD, "--seed", "N", "Same seed: same bytes at the same times, which a prefix cache knows [a new one]."),
     (SERVER, "--model", "NAME", "Model of the endpoint [the only one there is]."),
     (SERVER, "--api", "WORD", "chat or completions."),
     (SERVER, "--api-key-file", "FILE", f"File with the key [the variable {KEY_VARIABLE}]."),
@@ -55,7 +56,7 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (OUTPUTS, "--plot", "FILE", "Also draw it, to a .png or .svg file."),
     (OUTPUTS, "--json", "", "Print JSON in base units instead of text."),
 )
-_DEFAULTS = {"--arrivals": "poisson", "--api": "chat", "--timeout": "600s", "--seed": "0"}
+_DEFAULTS = {"--arrivals": "poisson", "--api": "chat", "--timeout": "600s"}
 
 
 def _flags(command: Any) -> Any:
@@ -147,7 +148,8 @@ def read_load(words: Mapping[str, Any], faults: Faults) -> Load | None:
     rate = faults.quantity("--rate", words["rate"], "request/s", most=MOST_RATE)
     requests = faults.count("--requests", words["requests"])
     duration_s = faults.quantity("--duration", words["duration"], "s")
-    seed = faults.count("--seed", words["seed"]) or 0
+    # A seed that was sent before is found in the prefix caches of engines.
+    seed = secrets.randbelow(10**9) if words["seed"] is None else faults.count("--seed", words["seed"]) or 0
     arrivals = faults.choice("--arrivals", words["arrivals"], ("poisson", "constant"))
     if users is not None and rate is not None:
         faults.add("--rate", "open loop (--rate) and closed loop (--users) contradict each other: give one")

@@ -14,7 +14,8 @@ from dougong.errors import InputError
 from dougong.metrics import Estimate, Summary
 
 MAX_BYTES = 32 << 20
-SCHEMA = 1
+SCHEMAS = (1, 2)
+"""Of a plan; the keys that are read here are the same in both."""
 _NEAR_FRAC = 0.1
 
 
@@ -115,8 +116,8 @@ def _plan(path: Path) -> Mapping[str, object]:
         raise InputError(f"{path}: a no predicts nothing", hint=hint)
     if plan.get("kind") != "plan" or not isinstance(plan.get("options"), list) or not plan["options"]:
         raise InputError(f"{path}: no plan", hint=hint)
-    if plan.get("schema") != SCHEMA:
-        raise InputError(f"{path}: schema {plan.get('schema')!r} is not read; {SCHEMA} is", hint=hint)
+    if plan.get("schema") not in SCHEMAS:
+        raise InputError(f"{path}: schema {plan.get('schema')!r} is not read; {SCHEMAS[-1]} is", hint=hint)
     return plan
 
 
