@@ -24,6 +24,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from dougong.metrics import read_run, summarise
+
 CASES = [(prompt, users) for prompt in ((32, 96), (192, 320), (384, 512)) for users in (1, 2, 4)]
 OUTPUT = (32, 96)
 
@@ -65,30 +67,10 @@ def served(gguf: str | None, threads: int, sequences: int) -> Iterator[str]:
         process.wait(30)
 
 
-def predicted(prompt: tuple[int, int], users: int) -> dict[str, float]:
-    words = ["plan", "smollm2-135m", "--on", "local", "--engine", "llama-cpp", "--precision", "q4_1"]
-    words += ["--prompt", sum(prompt) / 2, "--output", sum(OUTPUT) / 2, "--users", users, "--json"]
-    option = json.loads(run(*words, stderr=subprocess.DEVNULL))["options"][0]
-    return {name: option[name]["value"] for name in ("output_tokens_per_s", "tpot_s", "ttft_s")}
-
-
-def measured(url: str, prompt: tuple[int, int], users: int, out: Path) -> dict[str, float]:
-    words = ["measure", url, "--users", users, "--prompt", f"{prompt[0]}-{prompt[1]}"]
-    words += [
-        "--output",
-        f"{OUTPUT[0]}-{OUTPUT[1]}",
-        "--requests",
-        6 + 3 * users,
-        "--out",
-        out,
-        "--json",
-    ]
-    summary = json.loads(run(*words))["summary"]
-    return {
-        "output_tokens_per_s": summary["output_tokens_per_s"]["value"],
-        "tpot_s": summary["tpot_s"]["mean"]["value"],
-        "ttft_s": summary["ttft_s"]["mean"]["value"],
-    }
+def measure(url: str, prompt: tuple[int, int], users: int, out: Path) -> float:
+    words = ["measure", url, "--users", users, "--prompt", f"{prompt[0]}-{prompt[1]}", "--out", out, "--json"]
+    words += ["--output", f"{OUTPUT[0]}-{OUTPUT[1]}", "--requests", 6 + 3 * users, "--api", "completions"]
+    return json.loads(run(*words))["summary"]["output_tokens_per_s"]["value"]
 
 
 def main() -> int:
@@ -97,6 +79,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("loop"), help="records, runs and answers go here")
     parser.add_argument("--keep-probe", action="store_true", help="take the probe that lies in --out")
+    parser.add_argument("--keep-runs", action="store_true", help="take the runs that lie in --out")
     parser.add_argument("--page", type=Path, help="write the table to this page, between its marks")
     told = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the engine ends with us
@@ -104,25 +87,18 @@ def main() -> int:
     os.environ["DOUGONG_STATE"] = str(told.out.resolve())
     if not told.keep_probe:
         print(run("probe", "--threads", told.threads), flush=True)
-    rows = []
-    with served(told.gguf, told.threads, 4) as url:
-        for prompt, users in CASES:
-            guess = predicted(prompt, users)
-            files = [told.out / f"run-{sum(prompt) // 2}-{users}-{time_}.jsonl" for time_ in (1, 2)]
-            seen = [measured(url, prompt, users, file) for file in files]
-            rows.append({"prompt": sum(prompt) // 2, "users": users, "probe": guess, "measured": seen})
-            mean = sum(one["output_tokens_per_s"] for one in seen) / 2
-            print(
-                f"{prompt} {users}: {guess['output_tokens_per_s']:.1f} predicted, {mean:.1f} measured",
-                flush=True,
-            )
-    (told.out / "loop.json").write_text(json.dumps(rows, indent=1))
+    if not told.keep_runs:
+        with served(told.gguf, told.threads, 4) as url:
+            for prompt, users in CASES:
+                for time_ in (1, 2):
+                    file = told.out / f"run-{sum(prompt) // 2}-{users}-{time_}.jsonl"
+                    print(f"{file.name}: {measure(url, prompt, users, file):.1f} tokens/s", flush=True)
     runs = sorted(told.out.glob("run-*-1.jsonl"))
     words = ["--model", "smollm2-135m", "--engine", "llama-cpp", "--precision", "q4_1"]
     answer = json.loads(run("calibrate", *runs, *words, "--json"))
     (told.out / "calibrated.json").write_text(json.dumps(answer, indent=1))
     print(run("calibrate", *runs, *words, "--dry-run"))
-    table = page(rows, answer)
+    table = page(told.out, answer)
     print(table)
     if told.page:
         text = told.page.read_text(encoding="utf-8")
@@ -132,46 +108,45 @@ def main() -> int:
     return 0
 
 
-def page(rows: list[dict], answer: dict) -> str:
-    unseen = {one["case"]["name"]: one for one in answer["cases"]}
+def page(folder: Path, answer: dict) -> str:
+    heads = ("prompt", "output", "users", "measured", "noise", "probe alone", "left out")
     lines = [
-        "| prompt | users | measured, tokens/s | noise | from the probe alone | calibrated, this run left out |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        "Output tokens/s of the engine, and decode tokens/s of one user (1 / TPOT, others' prompts included):",
+        "measured; the difference of a second run; from the probe alone; and by a calibration that saw the other runs.",
+        "",
+        f"| {' | '.join(heads)} | decode, measured | noise | probe alone | left out |",
+        f"|{' ---: |' * 11}",
     ]
-    worst = {"probe": [], "after": [], "tpot": [], "tpot_after": []}
-    for row in rows:
-        one, two = (seen["output_tokens_per_s"] for seen in row["measured"])
-        mean, told = (one + two) / 2, unseen[f"run-{row['prompt']}-{row['users']}-1.jsonl"]
-        probe, after = row["probe"]["output_tokens_per_s"], told["unseen"]["throughput"]
-        worst["probe"].append(abs(probe / mean - 1))
-        worst["after"].append(abs(after / mean - 1))
+    off: dict[str, list[float]] = {}
+    order = {f"run-{sum(prompt) // 2}-{users}-1.jsonl": at for at, (prompt, users) in enumerate(CASES)}
+    for one in sorted(answer["cases"], key=lambda one: order[one["case"]["name"]]):
+        case = one["case"]
+        again = summarise(read_run(folder / case["name"].replace("-1.jsonl", "-2.jsonl")).requests)
+        assert again.output_tokens_per_s
+        assert again.tpot_s
+        cells = [f"{case['workload'][name]:.0f}" for name in ("prompt_tokens", "output_tokens")]
+        cells.append(f"{case['users']:g}")
+        for name, repeat in (
+            ("throughput", again.output_tokens_per_s.value),
+            ("tpot_s", again.tpot_s.mean.value),
+        ):
+            way = -1 if name == "tpot_s" else 1  # a rate is one over a time
+            seen, guess, unseen = (
+                where[name] ** way for where in (case["measured"], one["before"], one["unseen"])
+            )
+            cells += [f"{seen:.1f}", f"{abs(repeat**way / seen - 1):.0%}"]
+            for stage, value in (("probe", guess), ("left out", unseen)):
+                cells.append(f"{value:.1f} ({value / seen - 1:+.0%})")
+                off.setdefault(f"{name} {stage}", []).append(abs(value / seen - 1))
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append("")
+    for name, what in (("throughput", "Output tokens/s"), ("tpot_s", "Decode tokens/s of one user")):
+        probe, after = sorted(off[f"{name} probe"]), sorted(off[f"{name} left out"])
         lines.append(
-            f"| {row['prompt']} | {row['users']} | {mean:.1f} | {abs(one - two) / mean:.1%} "
-            f"| {probe:.1f} ({probe / mean - 1:+.1%}) | {after:.1f} ({after / mean - 1:+.1%}) |"
+            f"{what}: off by {probe[len(probe) // 2]:.0%} at the median, {probe[-1]:.0%}, from the probe alone; "
+            f"by {after[len(after) // 2]:.0%} and {after[-1]:.0%} with runs that the fit had not seen."
         )
     lines += [
-        "",
-        f"Output tokens/s of the whole engine; output lengths {OUTPUT[0]} to {OUTPUT[1]}, prompts likewise spread.",
-    ]
-    for name, key in (("the probe alone", "probe"), ("the calibration, each run left out", "after")):
-        found = sorted(worst[key])
-        lines.append(
-            f"Off by {found[len(found) // 2]:.1%} at the median and {found[-1]:.1%} at most with {name}."
-        )
-    single = [row for row in rows if row["users"] == 1]
-    lines += [
-        "",
-        "| prompt | decode tokens/s of one user, measured | from the probe alone | calibrated, left out |",
-        "| ---: | ---: | ---: | ---: |",
-    ]
-    for row in single:
-        mean = 2 / sum(seen["tpot_s"] for seen in row["measured"])
-        probe = 1 / row["probe"]["tpot_s"]
-        after = 1 / unseen[f"run-{row['prompt']}-1-1.jsonl"]["unseen"]["tpot_s"]
-        cells = (f"{mean:.1f}", *(f"{one:.1f} ({one / mean - 1:+.1%})" for one in (probe, after)))
-        lines.append(f"| {row['prompt']} | {' | '.join(cells)} |")
-    lines += [
-        "",
         f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d', time.gmtime())}.",
         "",
     ]

@@ -119,9 +119,15 @@ def case_of(run: Run) -> Case:
     load = run.header.get("load")
     users: object = load.get("users") if isinstance(load, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     in_flight = float(users) if isinstance(users, int) else found.in_flight or 1.0
+    cached = sum(record.cached_prompt_tokens or 0 for record in run.requests)
+    hit = cached / max(sum(record.prompt_tokens or 0 for record in run.requests), 1)
     return Case(
         name=run.source,
-        workload=Workload(prompt_tokens=found.prompt_tokens, output_tokens=found.output_tokens),
+        workload=Workload(
+            prompt_tokens=found.prompt_tokens,
+            output_tokens=found.output_tokens,
+            prefix_hit_frac=min(hit, 0.99),
+        ),
         users=max(in_flight, 1.0),
         measured={
             "tpot_s": found.tpot_s.mean.value,
