@@ -95,9 +95,9 @@ def main() -> int:
                     print(f"{file.name}: {measure(url, prompt, users, file):.1f} tokens/s", flush=True)
     runs = sorted(told.out.glob("run-*-1.jsonl"))
     words = ["--model", "smollm2-135m", "--engine", "llama-cpp", "--precision", "q4_1"]
+    print(run("calibrate", *runs, *words, "--dry-run"))
     answer = json.loads(run("calibrate", *runs, *words, "--json"))
     (told.out / "calibrated.json").write_text(json.dumps(answer, indent=1))
-    print(run("calibrate", *runs, *words, "--dry-run"))
     table = page(told.out, answer)
     print(table)
     if told.page:
@@ -143,8 +143,8 @@ def page(folder: Path, answer: dict) -> str:
     for name, what in (("throughput", "Output tokens/s"), ("tpot_s", "Decode tokens/s of one user")):
         probe, after = sorted(off[f"{name} probe"]), sorted(off[f"{name} left out"])
         lines.append(
-            f"{what}: off by {probe[len(probe) // 2]:.0%} at the median, {probe[-1]:.0%}, from the probe alone; "
-            f"by {after[len(after) // 2]:.0%} and {after[-1]:.0%} with runs that the fit had not seen."
+            f"{what}: off by {probe[len(probe) // 2]:.0%} at the median and {probe[-1]:.0%} at most from the probe; "
+            f"by {after[len(after) // 2]:.0%} and {after[-1]:.0%} for runs that the fit had not seen."
         )
     lines += [
         f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d', time.gmtime())}.",
