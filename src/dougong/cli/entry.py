@@ -48,7 +48,8 @@ COMMANDS = {
 }
 
 _EPILOG = (
-    "Exit codes: 0 yes, 1 a reasoned no, 2 wrong words or files, 4 something lacking here, 70 a bug of ours."
+    "Exit codes: 0 yes, 1 a reasoned no, 2 wrong words or files, 4 something lacking here, 5 an engine that fails, "
+    "70 a bug of ours."
 )
 
 
