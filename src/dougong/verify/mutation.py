@@ -100,10 +100,12 @@ def keep_score(found: dict[str, object]) -> None:
 
 
 def _try(mutant: Mutant, meant: Sequence[Case], seed: int) -> Trial:
-    backend = Mutated(ReferenceBackend(), mutant)
+    honest = ReferenceBackend()
+    backend = Mutated(honest, mutant)
     for tried, case in enumerate(meant, 1):
         result = judge_inside(case, backend, seed)
-        if result.verdict in FAILURES:
+        # A case that the honest backend fails too has caught nothing.
+        if result.verdict in FAILURES and judge_inside(case, honest, seed).verdict not in FAILURES:
             return Trial(mutant=mutant, caught=result, tried=tried)
     return Trial(mutant=mutant, caught=None, tried=len(meant))
 
