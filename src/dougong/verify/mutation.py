@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -53,7 +54,7 @@ def trials(
     whole
         Try it on every case of this profile instead, whatever it is meant for.
     """
-    every = sorted(cases(), key=lambda case: PROFILES.index(case.profile))
+    every = _every()
     for done, mutant in enumerate(mutants, 1):
         trial = _try(mutant, _meant(mutant, every, whole), seed)
         seen(trial, done)
@@ -115,6 +116,12 @@ def _meant(mutant: Mutant, every: Sequence[Case], whole: str | None) -> list[Cas
         within = PROFILES[: PROFILES.index(whole) + 1]
         return [case for case in every if case.profile in within]
     return [case for case in every if case.id.startswith(mutant.caught_by) and case.profile != "full"]
+
+
+@cache
+def _every() -> tuple[Case, ...]:
+    """Every case, the quickest profile first."""
+    return tuple(sorted(cases(), key=lambda case: PROFILES.index(case.profile)))
 
 
 def _store() -> Path:
