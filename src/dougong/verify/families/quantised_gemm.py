@@ -136,6 +136,7 @@ def _eight_bits() -> Iterator[Case]:
                 "int8",
                 partial(w8a8_scaled, out=out, x_scale=scale, zero_rows=zero_rows),
                 "padding rows with a scale of 0; a scale whose reciprocal overflows",
+                switches=("subnormals",) if what == "subnormal-scale" else (),
             )
     for dtype in FLOATS:
         for name, weight in _PLACES[:3]:
