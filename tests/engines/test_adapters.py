@@ -148,6 +148,15 @@ def test_ascend_has_words_of_its_own() -> None:
     assert any("vllm-ascend" in note for note in command.notes)
 
 
+def test_a_replica_wider_than_a_node_says_what_each_node_adds() -> None:
+    for engine, name in ((Vllm(), "vllm"), (Sglang(), "sglang")):
+        (note,) = [note for note in engine.command(large(node_devices=8)).notes if "spans" in note]
+        assert "spans 8 nodes of 8 devices" in note
+        added = [word for word in note.replace(",", " ").split() if word.startswith("--")]
+        assert set(added) <= {*TABLES[name]["flags"], "--headless"}
+        assert not any("spans" in note for note in engine.command(large()).notes)
+
+
 def test_secrets_are_not_shown() -> None:
     for engine in (Vllm(), Sglang()):
         command = engine.command(large())

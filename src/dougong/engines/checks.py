@@ -60,5 +60,16 @@ def refuse(engine: Engine, request: LaunchRequest, *more: str, devices: int | No
         )
 
 
+def spans_nodes(request: LaunchRequest, words: str) -> list[str]:
+    """Return a note for a replica that is wider than a node: what to add on each of them."""
+    wanted, per_node = request.parallel.devices, request.node_devices
+    if per_node is None or wanted <= per_node:
+        return []
+    nodes = -(-wanted // per_node)
+    return [
+        f"one replica spans {nodes} nodes of {per_node} devices: on each, add {words.format(nodes=nodes)}"
+    ]
+
+
 def _listed(words: Sequence[str]) -> str:
     return ", ".join(words)

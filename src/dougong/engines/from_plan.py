@@ -144,6 +144,7 @@ def _planned(
             role=phase,
             transfer_port=_TRANSFER_PORT if len(cuts) > 1 else None,
             peer=peers[0] if peers else None,
+            node_devices=catalog.system(system_id).chips_per_node * chip.devices,
         )
         pools.append(
             PlannedPool(

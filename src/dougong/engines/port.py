@@ -99,6 +99,8 @@ class LaunchRequest:
         Where prefill and decode replicas meet to hand over the KV cache.
     peer
         How the replicas of the other role are cut, where there are two roles.
+    node_devices
+        Devices of one node; a replica with more spans several nodes, each with a command of its own.
     api_key
         The secret of this launch; engines that take one refuse other callers.
     extra
@@ -125,6 +127,7 @@ class LaunchRequest:
     role: str = "both"
     transfer_port: int | None = None
     peer: Parallel | None = None
+    node_devices: int | None = None
     api_key: str | None = None
     extra: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from dougong.engines.checks import refuse
+from dougong.engines.checks import refuse, spans_nodes
 from dougong.engines.platforms import PLATFORMS, visibility
 from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence
 from dougong.engines.presence import look_for
@@ -72,6 +72,7 @@ class Sglang:
         # SGLang reads its key from the command line only.
         key = ["--api-key", request.api_key] if request.api_key else []
         notes = ["tool_choice wants the model's parser: --engine-args '--tool-call-parser NAME'"]
+        notes += spans_nodes(request, "--nnodes {nodes} --node-rank RANK --dist-init-addr HOST:PORT")
         if request.role != "both":
             notes.append("prefill and decode replicas want SGLang's router between them")
         return LaunchCommand(

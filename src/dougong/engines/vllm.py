@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 
-from dougong.engines.checks import refuse
+from dougong.engines.checks import refuse, spans_nodes
 from dougong.engines.platforms import PLATFORMS, visibility
 from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence
 from dougong.engines.presence import distribution_version, has_module
@@ -221,6 +221,9 @@ def _notes(request: LaunchRequest) -> list[str]:
         notes.append(
             f"{PLATFORMS[request.platform].title} wants the plugin {plugin}, which is not installed here"
         )
+    notes += spans_nodes(
+        request, "--nnodes {nodes} --node-rank RANK --master-addr HOST, and --headless beyond the first"
+    )
     if "--tool-call-parser" not in request.extra:
         notes.append(
             "tool_choice auto wants the model's parser: "
