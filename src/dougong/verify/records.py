@@ -17,7 +17,7 @@ from dougong.verify.verdict import Result, Verdict
 
 SCHEMA = 1
 _SAME = ("schema", "suite", "suite_sha256", "backend", "profile", "semantics", "seed", "only", "stack_sha256")
-_MOST_LINE = 1 << 20
+_MOST_LINE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,7 @@ class Request:
     reproducers: int = 8
 
 
+_MOST_LETTERS = 1 << 18  # a script that nobody would read or send
 _SHRUNK = (Verdict.WRONG, Verdict.DEVIATES, Verdict.ERROR)
 
 Seen = Callable[[Result, int, int], None]
@@ -201,7 +202,9 @@ def reproduce(
         small = shrink(
             case, case.call(request.seed), done[case.id], stack.ask, request.semantics, device=device
         )
-        found[case.id] = script(case, small, request.recipe.name, header.stack)
+        text = script(case, small, request.recipe.name, header.stack)
+        if len(text) <= _MOST_LETTERS:
+            found[case.id] = text
     return found
 
 
