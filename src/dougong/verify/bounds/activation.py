@@ -36,7 +36,8 @@ def _silu_error(x: Array) -> Array:
 
 
 def _gelu_erf_error(x: Array) -> Array:
-    step = np.abs(erf(x / np.sqrt(2.0)))
+    # In 1 + erf the units of the sum count: near 0 an error function right to so many of those is right enough.
+    step = np.maximum(np.abs(erf(x / np.sqrt(2.0))), 0.5)
     # The rounded argument x / 2**0.5 moves erf by 2 |z| e**(-z*z) / pi**0.5.
     argument = 2.0 * np.abs(x) * np.exp(-x * x / 2.0) * np.sqrt(2.0 / np.pi)
     return 0.5 * np.abs(x) * (2.0 * ULPS["erf"] * step + argument + 2.0) + 2.0 * np.abs(x)

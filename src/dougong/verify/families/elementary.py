@@ -101,7 +101,15 @@ def _sweep(generator: np.random.Generator, *, op: str, dtype: str) -> Call:
 
 def _activations(generator: np.random.Generator, *, op: str, dtype: str) -> Call:
     x = normal(generator, (4096,), dtype, scale=3.0)
-    return Call(op=op, inputs={"x": _ordinary(op, np.abs(x) if not _RANGE[op][2] else x)})
+    kept = _ordinary(op, np.abs(x) if not _RANGE[op][2] else x)
+    return Call(op=op, inputs={"x": kept[: len(kept) // 64 * 64]})  # ends of vectors are asked by strides
+
+
+def _strided(_: np.random.Generator, *, op: str, dtype: str) -> Call:
+    x = _ordinary(op, every(dtype))
+    wide = np.full((len(x), 2), np.nan, np.float32).astype(x.dtype)
+    wide[:, 0] = x
+    return Call(op=op, inputs={"x": wide[:, 0]})
 
 
 def _near(generator: np.random.Generator, *, op: str) -> Call:
@@ -172,6 +180,12 @@ def _functions() -> Iterator[Case]:
                 dtype=dtype,
                 make=partial(_every, op=op, dtype=dtype),
                 edge="every number of the dtype whose result is normal",
+            )
+            yield case(
+                id=f"elementary/{op}-strided-{dtype}",
+                dtype=dtype,
+                make=partial(_strided, op=op, dtype=dtype),
+                edge="every number again, with a stride: what a kernel does one by one, as at the end of a vector",
             )
         for dtype in FLOATS if op != "erf" else ("float32",):  # its every number is asked above
             yield case(
