@@ -62,6 +62,11 @@ def test_a_router_row_by_row() -> None:
             )
 
 
+def _rank(values: Array, n: int) -> tuple[bool, float, int]:
+    missing = math.isnan(values[n])
+    return not missing, 0.0 if missing else -values[n], n
+
+
 @pytest.mark.parametrize(
     "start", ["selection/top_k-ties-2", "selection/top_k-nan-100", "selection/top_k-ends-37"]
 )
