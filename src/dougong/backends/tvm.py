@@ -26,6 +26,7 @@ class Tvm(OnnxStack):
     """
 
     name = "tvm"
+    opset = 22  # its front end reads Attention of opset 23 as another operator of that name
 
     def __init__(self, target: str = "llvm") -> None:
         super().__init__()
