@@ -36,7 +36,9 @@ def read_words(arguments: list[str] | None = None) -> argparse.Namespace:
     words.add_argument("--batch", type=int, help="tokens of one step")
     words.add_argument("--kv-type", default="f16")
     words.add_argument("--gpu-layers", type=int, default=-1, help="-1: as many as fit")
-    words.add_argument("--embeddings", action="store_true", help="embeddings, and nothing else")
+    words.add_argument(
+        "--embeddings", action="store_true", help="answer with embeddings too, the mean over all tokens"
+    )
     words.add_argument("--chat-template", type=Path)
     return words.parse_args(arguments)
 
