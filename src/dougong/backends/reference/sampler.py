@@ -1,4 +1,4 @@
-"""Sampling in float64; what is drawn is one legal draw, for its shape."""
+"""Sampling in float64; what is drawn is one legal draw."""
 
 from __future__ import annotations
 
@@ -79,9 +79,15 @@ def filter_probabilities(call: Call) -> dict[str, Array]:
 
 
 def sample(call: Call) -> dict[str, Array]:
-    """The likeliest token, every time: one legal draw."""
-    likeliest = np.argmax(filtered(call), axis=-1)
-    return {"tokens": np.repeat(likeliest[:, None], int(call.get("draws", 1)), axis=1)}
+    """Tokens where the running sum of their probabilities first exceeds a uniform number of the row's seed."""
+    draws = int(call.get("draws", 1))
+    rows = [
+        np.searchsorted(
+            np.cumsum(p) / np.sum(p), np.random.default_rng(int(seed)).random(draws), side="right"
+        )
+        for p, seed in zip(filtered(call), call.inputs["seeds"], strict=True)
+    ]
+    return {"tokens": np.stack(rows)}
 
 
 def rejection_sample(call: Call) -> dict[str, Array]:
