@@ -76,8 +76,7 @@ def theirs(url: str, model: str, venv: Path, folder: Path, words: Path) -> dict[
         "--output-tokens-mean", OUTPUT, "--output-tokens-stddev", 0, "--extra-inputs", "ignore_eos:true",
         "--extra-inputs", f"min_tokens:{OUTPUT}", "--artifact-dir", folder, "--ui", "none", "--use-server-token-count",
     ]  # fmt: skip
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    environment.pop("PYTHONPATH", None)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, check=False)
     found = sorted(folder.rglob("profile_export_aiperf.json"))
     if done.returncode or not found:

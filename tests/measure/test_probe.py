@@ -152,6 +152,15 @@ def test_this_machine_is_probed(tmp_path, capsys):
     assert Catalog.open([tmp_path / "here"]).system("local").chip.kind == "cpu"
 
 
+def test_a_device_that_is_not_here_is_told_at_once(capsys, tmp_path):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    assert main(["probe", "--quick", "--device", "cuda:0", "--out", str(tmp_path / "x")]) == 4
+    assert "no device 'cuda:0'" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_child_that_fails_is_told(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises((EnvironmentLacking, ValueError)):

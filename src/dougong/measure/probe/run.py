@@ -51,7 +51,8 @@ def probe(
         If a library that was asked for is not there, or its child fails.
     """
     count = threads or processors()
-    libraries = [("numpy", ()), ("ggml", ()), *([("torch", ("--device", device))] if device else [])]
+    # What was asked for by name goes first: if it is not here, no minute is lost.
+    libraries = [*([("torch", ("--device", device))] if device else []), ("numpy", ()), ("ggml", ())]
     rows: list[Row] = []
     lacking: list[str] = []
     for library, more in libraries:
