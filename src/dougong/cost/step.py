@@ -71,7 +71,7 @@ class Spent(NamedTuple):
     compute: Number = 0.0
     reduce: Number = 0.0  # reductions and gathers
     exchange: Number = 0.0  # dispatch and combine
-    starts: Number = 0.0  # of compute: start-ups of kernels, in which the chip has nothing to do
+    starts: Number = 0.0  # of compute: start-ups of kernels; counted where two micro-batches can fill them
 
     @property
     def total(self) -> Number:
@@ -158,7 +158,8 @@ class Pricer:
             spent = operator.count * seconds(operator, self.machine, parameters, self.engine)
             if not isinstance(operator, Collective):
                 compute = compute + spent
-                starts = starts + operator.count * startup_s(operator, parameters)
+                if self.engine.micro_batches:
+                    starts = starts + operator.count * startup_s(operator, parameters)
             elif operator.kind == "all_to_all":
                 exchange = exchange + spent
             else:
