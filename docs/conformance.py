@@ -26,6 +26,7 @@ HEAD = """# Conformance of stacks
 The operators of a language model, each held against float64, on the stacks that run on one CPU.
 Same suite, same profile, same seed: a number of one column may be held against that of another.
 What a stack does not offer, or what its adapter has no words for, is counted beside and never as passed.
+A run that was cut short counts the rest as NOT-RUN.
 
 A precision class is told by the values, not by the name of the dtype (see [nomenclature](concepts/nomenclature.md)).
 Defects are told one by one in [findings](findings.md).

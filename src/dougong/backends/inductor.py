@@ -74,10 +74,11 @@ class InductorBackend:
 
 def _captured(compiled: Callable[[Tensors], Tensors], inputs: Tensors) -> Tensors:
     from torch._dynamo import exc
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
     try:
         return compiled(inputs)
-    except exc.Unsupported as error:
+    except (exc.Unsupported, exc.UserError, GuardOnDataDependentSymNode) as error:
         raise Unsupported(f"not captured as one graph: {str(error).strip().splitlines()[0]}") from error
 
 

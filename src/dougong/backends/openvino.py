@@ -86,7 +86,9 @@ class OpenVino(OnnxStack):
     def _tensor(self, array: Array, element_type: Any) -> Any:
         tensor = self.openvino.Tensor(element_type, list(array.shape))
         if array.size:
-            tensor.data.view(np.uint8).reshape(-1)[:] = np.atleast_1d(array).view(np.uint8).reshape(-1)
+            np.atleast_1d(tensor.data).view(np.uint8).reshape(-1)[:] = (
+                np.atleast_1d(array).view(np.uint8).reshape(-1)
+            )
         return tensor
 
 
