@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -122,20 +120,13 @@ def test_every_command_and_option_is_explained(path: str) -> None:
             )
 
 
-def test_help_comes_at_once() -> None:
-    code = "import sys; from dougong.cli import main; sys.exit(main(['--help']))"
-
-    def once() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], capture_output=True, env=os.environ, check=True)
-        return time.perf_counter() - start
-
-    def bare() -> float:
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-c", "import click"], capture_output=True, env=os.environ, check=True
-        )
-        return time.perf_counter() - start
-
-    # 150 ms on a quiet machine; on a busy one, what the interpreter and click alone take is granted on top.
-    assert min(once() for _ in range(5)) < 0.15 + min(bare() for _ in range(5))
+def test_help_comes_without_what_a_plan_needs() -> None:
+    code = """
+import sys
+from dougong.cli.entry import run
+code = run(["--help"])
+heavy = {"numpy", "rich", "matplotlib", "torch", "starlette", "aiohttp", "onnx", "cryptography"} & set(sys.modules)
+sys.exit(code or (f"imported: {heavy}" if heavy else 0))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import pkgutil
 import pytest
 
 import dougong
+from dougong.errors import EnvironmentLacking
 
 MODULES = [
     info.name
@@ -19,5 +20,8 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str) -> None:
-    result = doctest.testmod(importlib.import_module(name))
-    assert result.failed == 0
+    try:
+        module = importlib.import_module(name)
+    except EnvironmentLacking as lacking:
+        pytest.skip(lacking.message)
+    assert doctest.testmod(module).failed == 0
