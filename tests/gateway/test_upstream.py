@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -220,4 +221,8 @@ def test_five_hundred_streams_at_once_lose_nothing() -> None:
         assert all(b"data: [DONE]" in answer and b" w19" in answer for answer in answers)
         assert all(answer.count(b'"content": " w') == 20 for answer in answers)
         assert engine.stats()["most_active"] > 200
+        until_s = time.monotonic() + 30.0  # the client has its answer a moment before the engine has ended it
+        while engine.stats()["active"] and time.monotonic() < until_s:
+            time.sleep(0.05)
         assert engine.stats()["finished"] == 500
+        assert engine.stats()["cancelled"] == 0
