@@ -70,6 +70,8 @@ class Reckoning:
 
     Attributes
     ----------
+    passes
+        How many cases passed: a run in which none did says nothing for its stack.
     unexpected
         Failures that no entry covers.
     expected
@@ -78,14 +80,28 @@ class Reckoning:
         Entries that cover a case which passed: to be taken out.
     """
 
+    passes: int
     unexpected: tuple[Result, ...]
     expected: tuple[tuple[Result, Entry], ...]
     passed: tuple[tuple[Result, Entry], ...]
 
     @property
     def conforms(self) -> bool:
-        """Whether nothing failed but what the ledgers say."""
-        return not self.unexpected
+        """Whether cases passed and none failed, known or not."""
+        return bool(self.passes) and not self.unexpected and not self.expected
+
+    @property
+    def as_known(self) -> bool:
+        """Whether cases passed and none failed but as the ledgers say."""
+        return bool(self.passes) and not self.unexpected
+
+
+
+def in_words(*, conforms: bool, as_known: bool) -> str:
+    """Say how a run stands: a stack with known failures does not conform, and is not said to."""
+    if conforms:
+        return "conforms"
+    return "fails only as its ledger says" if as_known else "does not conform"
 
 
 def reckon(record: RunRecord, entries: Iterable[Entry]) -> Reckoning:
@@ -104,7 +120,8 @@ def reckon(record: RunRecord, entries: Iterable[Entry]) -> Reckoning:
                 expected.append((result, entry))
         elif result.verdict is Verdict.PASS:
             passed += [(result, entry) for entry in covering]
-    return Reckoning(unexpected=tuple(unexpected), expected=tuple(expected), passed=tuple(passed))
+    passes = sum(result.verdict is Verdict.PASS for result in record.results)
+    return Reckoning(passes=passes, unexpected=tuple(unexpected), expected=tuple(expected), passed=tuple(passed))
 
 
 def shipped() -> list[Entry]:

@@ -45,7 +45,7 @@ def test_it_says_what_the_run_came_to(paper: Certified) -> None:
     found = accept(paper, evidence=paper.record, entries=LEDGER, stack_here=STACK)
     assert found.predicate["counts"] == {"PASS": 1, "WRONG": 1, "UNSUPPORTED": 1}
     assert found.predicate["families"] == {"gemm": {"PASS": 1, "WRONG": 1}, "cast": {"UNSUPPORTED": 1}}
-    assert found.predicate["conforms"] is True
+    assert (found.predicate["conforms"], found.predicate["as_known"]) == (False, True)
     assert found.predicate["expected"] == [["gemm/b-*", "WRONG", 1, "a known one", ""]]
     assert found.predicate["mutation"]["caught"] == 70
     assert not found.notes
@@ -53,7 +53,7 @@ def test_it_says_what_the_run_came_to(paper: Certified) -> None:
 
 def test_without_its_ledger_the_run_does_not_conform(paper: Certified) -> None:
     predicate = state(paper.record, ())["predicate"]
-    assert predicate["conforms"] is False
+    assert (predicate["conforms"], predicate["as_known"]) == (False, False)
     assert predicate["unexpected"] == [["gemm/b-float32", "WRONG"]]
 
 
@@ -90,6 +90,12 @@ def test_it_ends_with_its_time_and_with_its_stack(paper: Certified) -> None:
             accept(paper, stack_here=changed)
 
 
+def test_a_signer_who_says_that_a_failing_stack_conforms_is_refused(paper: Certified) -> None:
+    for changes in ({"conforms": True}, {"as_known": False}, {"conforms": True, "as_known": False}):
+        with pytest.raises(Refused, match="against its own failures"):
+            accept(paper, resealed(paper, **changes))
+
+
 def test_other_evidence_is_refused(paper: Certified, tmp_path: Path) -> None:
     better = (RESULTS[0], replace(RESULTS[1], verdict=Verdict.PASS), RESULTS[2])
     other = made.write(tmp_path / "run.jsonl", HEADER, better)
@@ -104,8 +110,8 @@ def test_a_signer_who_states_more_than_the_evidence_is_refused(paper: Certified)
         {"stack": {**STACK, "torch": "9"}},
         {"mutation": {"mutants": 500, "caught": 500}},
         {"id": "another"},
-        {"unexpected": [["gemm/a-float32", "WRONG"]]},
-        {"expected": []},
+        {"unexpected": [["gemm/a-float32", "WRONG"]], "as_known": False},
+        {"expected": [], "conforms": True},
     ):
         with pytest.raises(Refused, match="does not come to what is stated"):
             accept(paper, resealed(paper, **changes), evidence=paper.record, entries=LEDGER)

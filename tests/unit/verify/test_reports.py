@@ -34,9 +34,13 @@ RECORD = RunRecord(
 
 def test_the_sentence_says_whether_it_conforms() -> None:
     assert sentence(RECORD, reckon(RECORD, ())).startswith(
-        "torch-cpu does not conform to llm-strict: 1 of 2 cases"
+        "torch-cpu does not conform under llm-strict: 1 of 2 cases"
     )
-    assert "conforms to llm-strict, but for 1 known failures" in sentence(RECORD, reckon(RECORD, LEDGER))
+    assert "fails only as its ledger says under llm-strict" in sentence(RECORD, reckon(RECORD, LEDGER))
+    clean = replace(RECORD, results=(RESULTS[0], RESULTS[2]))
+    assert "torch-cpu conforms under llm-strict: 1 of 1" in sentence(clean, reckon(clean, LEDGER))
+    nothing = replace(RECORD, results=(RESULTS[2],))
+    assert "does not conform" in sentence(nothing, reckon(nothing, LEDGER))
 
 
 def test_text_has_families_failures_and_mutants() -> None:
@@ -47,7 +51,7 @@ def test_text_has_families_failures_and_mutants() -> None:
 
 def test_json_is_json() -> None:
     told = json.loads(json.dumps(dump_run(RECORD, reckon(RECORD, LEDGER)), allow_nan=False))
-    assert told["conforms"] is True
+    assert (told["conforms"], told["as_known"]) == (False, True)
     assert told["expected_failures"][0]["case"] == "gemm/b-float32"
     assert told["counts"] == {"PASS": 1, "WRONG": 1, "UNSUPPORTED": 1}
 

@@ -90,7 +90,9 @@ def certify(
     place = Path(out) if out else Path(run).with_suffix(".certificate.json")
     place.write_bytes(seal(statement, private))
     predicate = statement["predicate"]
-    word = "conforms" if predicate["conforms"] else "does not conform"
+    from dougong.verify.ledger import in_words
+
+    word = in_words(conforms=predicate["conforms"], as_known=predicate["as_known"])
     click.echo(
         f"{place}: {record.header.backend} {word}; {predicate['grade']}, holds until {predicate['expires']}"
     )
@@ -175,6 +177,7 @@ def _accepted(found: Checked) -> dict[str, Any]:
         "semantics",
         "counts",
         "conforms",
+        "as_known",
         "issued",
         "expires",
         "mutation",
@@ -195,9 +198,11 @@ def _say(line: Mapping[str, Any]) -> None:
         click.echo(f"{line['file']}: refused: {line['why']}")
         return
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in line["counts"].items())
-    word = "conforms" if line["conforms"] else "does not conform"
+    from dougong.verify.ledger import in_words
+
+    word = in_words(conforms=line["conforms"], as_known=line["as_known"])
     click.echo(
-        f"{line['file']}: accepted: {line['backend']} {word} to {line['semantics']} ({line['profile']}: {counts})\n"
+        f"{line['file']}: accepted: {line['backend']} {word} under {line['semantics']} ({line['profile']}: {counts})\n"
         f"  {line['grade']}, signed by {line['signer'][:16]}…, issued {line['issued']}, holds until {line['expires']}\n"
         f"  the suite caught {line['mutation'].get('caught')} of {line['mutation'].get('mutants')} mutants"
     )

@@ -80,10 +80,10 @@ def page(runs: Sequence[Run]) -> str:
 
 def _stack(record: RunRecord, reckoning: Reckoning) -> str:
     header, counts = record.header, record.counts()
-    yes = reckoning.conforms and counts.get("PASS")
+    kind = "" if reckoning.conforms else " known" if reckoning.as_known else " no"
     told = sentence(record, reckoning).removeprefix(f"{header.backend} ")
     return (
-        f'<div class="stack{"" if yes else " no"}"><h3>{text(header.backend)}</h3>'
+        f'<div class="stack{kind}"><h3>{text(header.backend)}</h3>'
         f"<p><strong>{text(told[0].upper() + told[1:])}</strong></p>{bar(counts)}"
         f"<p class='quiet'>{text(_versions(record))} · {text(header.started)} · {record.seconds:,.0f} s</p></div>"
     )

@@ -12,7 +12,7 @@ from rich.text import Text
 from dougong.ops.definition import FAMILIES
 from dougong.report.parts import Columns, section
 from dougong.report.verify.dump import facts
-from dougong.verify.ledger import Entry, Reckoning
+from dougong.verify.ledger import Entry, Reckoning, in_words
 from dougong.verify.mutation import Trial
 from dougong.verify.records import RunRecord
 from dougong.verify.verdict import Result, Verdict
@@ -57,13 +57,12 @@ def sentence(record: RunRecord, reckoning: Reckoning) -> str:
     header, counts = record.header, record.counts()
     passed = counts.get("PASS", 0)
     ran = sum(counts.values()) - counts.get("UNSUPPORTED", 0) - counts.get("NOT-RUN", 0)
-    conforms = reckoning.conforms and passed
-    word = "conforms" if conforms else "does not conform"
-    known = f", but for {len(reckoning.expected)} known failures" if conforms and reckoning.expected else ""
-    rest = [f"{counts[name]:,} {name.lower()}" for name in counts if name != "PASS"]
+    word = in_words(conforms=reckoning.conforms, as_known=reckoning.as_known)
+    known = f", {len(reckoning.expected):,} of them known" if reckoning.expected and reckoning.unexpected else ""
+    rest = ", ".join(f"{counts[name]:,} {name.lower()}" for name in counts if name != "PASS")
     return (
-        f"{header.backend} {word} to {header.semantics}{known}: {passed:,} of {ran:,} cases of {header.profile} pass"
-        f"{f' ({chr(44).join(rest).replace(chr(44), chr(44) + chr(32))})' if rest else ''}."
+        f"{header.backend} {word} under {header.semantics}: "
+        f"{passed:,} of {ran:,} cases of {header.profile} pass{f' ({rest}{known})' if rest else ''}."
     )
 
 

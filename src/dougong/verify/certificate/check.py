@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _CLOCKS_DIFFER = datetime.timedelta(minutes=10)
-_OF_THE_LEDGER = ("conforms", "unexpected", "expected")
+_OF_THE_LEDGER = ("as_known", "unexpected", "expected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ DAYS = 180
 _KEYS = {
     "schema": int, "id": str, "grade": str, "reproduces": str, "backend": str, "stack": dict, "suite": dict,
     "profile": str, "semantics": str, "seed": int, "only": list, "cases": int, "counts": dict, "families": dict,
-    "conforms": bool, "unexpected": list, "expected": list, "ledger_sha256": str, "mutation": dict,
+    "conforms": bool, "as_known": bool, "unexpected": list, "expected": list, "ledger_sha256": str, "mutation": dict,
     "evidence": dict, "issued": str, "expires": str, "expires_when": list,
 }  # fmt: skip
 _EXPIRES_WHEN = ["an element of the stack changes", "the suite has another edition or digest"]
@@ -108,7 +108,8 @@ def facts_of(record: RunRecord, reckoning: Reckoning) -> dict[str, Any]:
         "cases": header.cases,
         "counts": record.counts(),
         "families": record.by_family(),
-        "conforms": reckoning.conforms and bool(record.counts().get("PASS")),
+        "conforms": reckoning.conforms,
+        "as_known": reckoning.as_known,
         "unexpected": [[result.case, str(result.verdict)] for result in reckoning.unexpected],
         "expected": [
             [entry.cases, str(entry.verdict), count, entry.reason, entry.link]
@@ -176,4 +177,7 @@ def predicate_of(statement: Mapping[str, Any]) -> dict[str, Any]:
         or sum(predicate["counts"].values()) != predicate["cases"]
     ):
         raise Refused("its counts are not those of its cases")
+    as_known = bool(predicate["counts"].get("PASS")) and not predicate["unexpected"]
+    if (predicate["conforms"], predicate["as_known"]) != (as_known and not predicate["expected"], as_known):
+        raise Refused("it says that the stack conforms, or fails only as known, against its own failures")
     return predicate
