@@ -96,7 +96,6 @@ class Reckoning:
         return bool(self.passes) and not self.unexpected
 
 
-
 def in_words(*, conforms: bool, as_known: bool) -> str:
     """Say how a run stands: a stack with known failures does not conform, and is not said to."""
     if conforms:
@@ -121,7 +120,9 @@ def reckon(record: RunRecord, entries: Iterable[Entry]) -> Reckoning:
         elif result.verdict is Verdict.PASS:
             passed += [(result, entry) for entry in covering]
     passes = sum(result.verdict is Verdict.PASS for result in record.results)
-    return Reckoning(passes=passes, unexpected=tuple(unexpected), expected=tuple(expected), passed=tuple(passed))
+    return Reckoning(
+        passes=passes, unexpected=tuple(unexpected), expected=tuple(expected), passed=tuple(passed)
+    )
 
 
 def shipped() -> list[Entry]:

@@ -108,7 +108,8 @@ def ops(
     """Ask a backend for every operator of a language model, and hold each answer against float64.
 
     Each case runs in a process that is watched: one that crashes, hangs or grows costs its own case. Exit code 0 says
-    that the backend conforms, or fails only as its ledger says, 1 that it fails anew, 4 that it or its device is not here.
+    that the backend conforms, or fails only as its ledger says, 1 that it fails anew, 4 that it or its device is not
+    here.
     """
     faults = Faults()
     read = {

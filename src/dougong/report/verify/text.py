@@ -58,7 +58,9 @@ def sentence(record: RunRecord, reckoning: Reckoning) -> str:
     passed = counts.get("PASS", 0)
     ran = sum(counts.values()) - counts.get("UNSUPPORTED", 0) - counts.get("NOT-RUN", 0)
     word = in_words(conforms=reckoning.conforms, as_known=reckoning.as_known)
-    known = f", {len(reckoning.expected):,} of them known" if reckoning.expected and reckoning.unexpected else ""
+    known = (
+        f", {len(reckoning.expected):,} of them known" if reckoning.expected and reckoning.unexpected else ""
+    )
     rest = ", ".join(f"{counts[name]:,} {name.lower()}" for name in counts if name != "PASS")
     return (
         f"{header.backend} {word} under {header.semantics}: "
