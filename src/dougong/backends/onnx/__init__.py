@@ -12,14 +12,18 @@ from types import MappingProxyType
 
 from dougong.backends.onnx import (
     attention,
+    cache,
     dense,
     elementwise,
+    experts,
     index,
     normalisation,
+    paged,
     quantised,
     reduction,
     rotary,
     routing,
+    sampling,
     shape,
 )
 from dougong.backends.onnx.graph import OPSET, Build, model_of
@@ -27,14 +31,18 @@ from dougong.backends.port import Call, Unsupported
 
 _KINDS = (
     attention,
+    cache,
     dense,
     elementwise,
+    experts,
     index,
     normalisation,
+    paged,
     quantised,
     reduction,
     rotary,
     routing,
+    sampling,
     shape,
 )
 

@@ -71,6 +71,26 @@ def _gated(gate: Callable[[Graph, str], str], graph: Graph) -> Mapping[str, str]
     return {"y": graph.node("Mul", gate(graph, left), right)}
 
 
+def swiglu_clamped(graph: Graph) -> Mapping[str, str]:
+    """Gate and up, clamped, in float32."""
+    wide, limit = graph.cast("x", "float32"), float(graph.get("limit"))
+    high, low, one, alpha = (
+        graph.constant(value, "float32") for value in (limit, -limit, 1.0, float(graph.get("alpha")))
+    )
+    if graph.get("interleaved"):
+        extent = graph.shape("x")[-1]
+        gate, up = (
+            graph.node("Slice", wide, *(graph.constant([at]) for at in (start, extent, -1, 2)))
+            for start in (0, 1)
+        )
+    else:
+        gate, up = graph.nodes_of("Split", 2, wide, axis=-1, num_outputs=2)
+    gate = graph.node("Min", gate, high)
+    up = graph.node("Add", graph.node("Max", graph.node("Min", up, high), low), one)
+    gate = graph.node("Mul", gate, graph.node("Sigmoid", graph.node("Mul", gate, alpha)))
+    return {"y": graph.cast(graph.node("Mul", gate, up), graph.dtype)}
+
+
 def rsqrt(graph: Graph) -> Mapping[str, str]:
     """``Reciprocal`` of ``Sqrt``."""
     return {"y": graph.node("Reciprocal", graph.node("Sqrt", "x"))}
@@ -93,6 +113,7 @@ GRAPHS: Mapping[str, Build] = {
     "relu_squared": relu_squared,
     "swiglu": partial(_gated, _silu),
     "geglu_tanh": partial(_gated, lambda graph, x: graph.node("Gelu", x, approximate="tanh")),
+    "swiglu_clamped": swiglu_clamped,
     "rsqrt": rsqrt,
     "clamp": clamp,
 }

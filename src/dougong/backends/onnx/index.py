@@ -13,6 +13,20 @@ def embedding(graph: Graph) -> Mapping[str, str]:
     return {"y": graph.node("Gather", "weight", "ids", axis=0)}
 
 
+def embedding_shard(graph: Graph) -> Mapping[str, str]:
+    """``Gather`` of row 0 for what another rank holds, then zeros there."""
+    weight, zero = graph.shape("weight"), graph.constant(0)
+    place = graph.node("Sub", graph.cast("ids", "int64"), graph.constant(int(graph.get("first"))))
+    held = graph.node(
+        "And",
+        graph.node("GreaterOrEqual", place, zero),
+        graph.node("Less", place, graph.constant(weight[0])),
+    )
+    rows = graph.node("Gather", "weight", graph.node("Where", held, place, zero), axis=0)
+    nothing = graph.constant(0, graph.call.inputs["weight"].dtype.name)
+    return {"y": graph.node("Where", graph.node("Unsqueeze", held, graph.constant([-1])), rows, nothing)}
+
+
 def gather(graph: Graph) -> Mapping[str, str]:
     """``GatherElements``."""
     return {"y": graph.node("GatherElements", "x", "index", axis=int(graph.get("axis")))}
@@ -58,6 +72,7 @@ def floor_divide(graph: Graph) -> Mapping[str, str]:
 
 GRAPHS: Mapping[str, Build] = {
     "embedding": embedding,
+    "embedding_shard": embedding_shard,
     "gather": gather,
     "index_put": partial(_scatter, "none"),
     "index_add": partial(_scatter, "add"),

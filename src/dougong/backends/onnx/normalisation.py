@@ -11,13 +11,17 @@ from dougong.backends.port import Unsupported
 def _rms(graph: Graph, x: str) -> str:
     if graph.get("weight_offset"):
         raise Unsupported("a weight with an offset has no RMSNormalization")
-    eps = float(graph.get("eps"))
     if graph.opset >= 23:
-        return graph.node("RMSNormalization", x, "weight", axis=-1, epsilon=eps)
+        return graph.node("RMSNormalization", x, "weight", axis=-1, epsilon=float(graph.get("eps")))
     wide = graph.cast(x, "float32")
-    square = graph.node("ReduceMean", graph.node("Mul", wide, wide), graph.constant([-1]), keepdims=1)
-    root = graph.node("Sqrt", graph.node("Add", square, graph.constant(eps, "float32")))
-    return graph.node("Mul", graph.cast(graph.node("Div", wide, root), graph.dtype), "weight")
+    return graph.node("Mul", graph.cast(_over_root(graph, wide, "ReduceMean"), graph.dtype), "weight")
+
+
+def _over_root(graph: Graph, wide: str, reduce: str) -> str:
+    """``x / sqrt(mean or sum of x^2 + eps)``."""
+    square = graph.node(reduce, graph.node("Mul", wide, wide), graph.constant([-1]), keepdims=1)
+    eps = graph.constant(float(graph.get("eps")), "float32")
+    return graph.node("Div", wide, graph.node("Sqrt", graph.node("Add", square, eps)))
 
 
 def rms_norm(graph: Graph) -> Mapping[str, str]:
@@ -41,6 +45,19 @@ def layer_norm(graph: Graph) -> Mapping[str, str]:
     }
 
 
+def gated_rms_norm(graph: Graph) -> Mapping[str, str]:
+    """The norm times SiLU of the gate, in float32."""
+    wide, gate, weight = (graph.cast(name, "float32") for name in ("x", "gate", "weight"))
+    normed = graph.node("Mul", _over_root(graph, wide, "ReduceMean"), weight)
+    gate = graph.node("Mul", gate, graph.node("Sigmoid", gate))
+    return {"y": graph.cast(graph.node("Mul", normed, gate), graph.dtype)}
+
+
+def l2_norm(graph: Graph) -> Mapping[str, str]:
+    """By the root of the sum of squares, in float32."""
+    return {"y": graph.cast(_over_root(graph, graph.cast("x", "float32"), "ReduceSum"), graph.dtype)}
+
+
 def softmax(graph: Graph) -> Mapping[str, str]:
     """``Softmax`` over the last axis; the scale is a ``Mul`` before it."""
     scale, x = float(graph.get("scale")), "x"
@@ -62,7 +79,9 @@ def logsumexp(graph: Graph) -> Mapping[str, str]:
 GRAPHS: Mapping[str, Build] = {
     "rms_norm": rms_norm,
     "add_rms_norm": add_rms_norm,
+    "gated_rms_norm": gated_rms_norm,
     "layer_norm": layer_norm,
+    "l2_norm": l2_norm,
     "softmax": softmax,
     "log_softmax": log_softmax,
     "logsumexp": logsumexp,

@@ -38,6 +38,44 @@ def where(graph: Graph) -> Mapping[str, str]:
     return {"y": graph.node("Where", "mask", "x", "other")}
 
 
+def repeat(graph: Graph) -> Mapping[str, str]:
+    """``Expand`` along an axis of its own, then ``Reshape``."""
+    shape, axis, count = list(graph.shape("x")), int(graph.get("axis")), int(graph.get("count"))
+    wide = graph.node("Unsqueeze", "x", graph.constant([axis + 1]))
+    wide = graph.node("Expand", wide, graph.constant([*shape[: axis + 1], count, *shape[axis + 1 :]]))
+    shape[axis] *= count
+    return {"y": graph.node("Reshape", wide, graph.constant(shape), allowzero=1)}
+
+
+def pad(graph: Graph) -> Mapping[str, str]:
+    """``Pad`` with zeros."""
+    shape, axis = graph.shape("x"), int(graph.get("axis"))
+    ends = [0] * len(shape)
+    ends[axis] = int(graph.get("extent")) - shape[axis]
+    zero = graph.constant(0, graph.call.inputs["x"].dtype.name)
+    return {"y": graph.node("Pad", "x", graph.constant([*([0] * len(shape)), *ends]), zero)}
+
+
+def _span(graph: Graph, start: int, stop: int, step: int) -> str:
+    axis = int(graph.get("axis"))
+    return graph.node("Slice", "x", *(graph.constant([at]) for at in (start, stop, axis, step)))
+
+
+def flip(graph: Graph) -> Mapping[str, str]:
+    """``Slice`` backwards."""
+    return {"y": _span(graph, -1, -(1 << 62), -1)}
+
+
+def roll(graph: Graph) -> Mapping[str, str]:
+    """Two slices, the last of them first."""
+    extent = graph.shape("x")[int(graph.get("axis"))]
+    seam = -int(graph.get("shift")) % extent if extent else 0
+    if not seam:
+        return {"y": graph.node("Identity", "x")}
+    parts = (_span(graph, seam, extent, 1), _span(graph, 0, seam, 1))
+    return {"y": graph.node("Concat", *parts, axis=int(graph.get("axis")))}
+
+
 GRAPHS: Mapping[str, Build] = {
     "copy": copy,
     "transpose": transpose,
@@ -45,4 +83,8 @@ GRAPHS: Mapping[str, Build] = {
     "reshape": reshape,
     "concat": concat,
     "where": where,
+    "repeat": repeat,
+    "pad": pad,
+    "flip": flip,
+    "roll": roll,
 }
