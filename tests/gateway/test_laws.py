@@ -192,7 +192,9 @@ REPLICAS = st.lists(
     min_size=1,
     max_size=4,
 )
-MOVES = st.lists(st.sampled_from(["come", "end", "fail", "down", "up", "leave"]), max_size=60)
+MOVES = st.lists(
+    st.sampled_from(["come", "end", "fail", "down", "up", "leave", "end and leave"]), max_size=60
+)
 
 
 @given(REPLICAS, MOVES, st.randoms(use_true_random=False))
@@ -214,6 +216,10 @@ def test_places_are_conserved_and_nobody_waits_beside_a_free_one(
         for move in moves:
             if move == "come":
                 waiting.append(asyncio.ensure_future(pool.acquire("m", None)))
+            elif move == "end and leave" and running and waiting:
+                # In one step of the loop: the turn of the first comes as it goes.
+                pool.release(running.pop(dice.randrange(len(running))))
+                waiting.pop(0).cancel()
             elif move in ("end", "fail") and running:
                 member = running.pop(dice.randrange(len(running)))
                 if move == "fail":

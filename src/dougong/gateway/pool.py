@@ -145,9 +145,12 @@ class Pool:
             raise self._shed("too many requests are waiting", wait_s)
         waiter = _Waiter(tokens, excluded)
         self.queues.setdefault(model, deque()).append(waiter)
+        taken = False
         try:
             async with asyncio.timeout(limit_s):
-                return await waiter.turn
+                member = await waiter.turn
+                taken = True
+                return member
         except TimeoutError:
             if any(member.healthy for member in self.serving(model)):
                 raise self._shed(f"no replica was free in {limit_s:g} s", wait_s) from None
@@ -159,6 +162,9 @@ class Pool:
             ) from None
         finally:
             self._leave(model, waiter)
+            # Its turn may come in the very step in which it gives up: the place goes to the next.
+            if not taken and not waiter.turn.cancelled() and waiter.turn.exception() is None:
+                self.release(waiter.turn.result())
 
     def _leave(self, model: str, waiter: _Waiter) -> None:
         queue = self.queues.get(model)
@@ -166,8 +172,6 @@ class Pool:
             queue.remove(waiter)
         if queue is not None and not queue:
             del self.queues[model]
-        if waiter.turn.done() and not waiter.turn.cancelled():
-            return
         waiter.turn.cancel()
 
     def predicted_wait_s(self, model: str) -> float | None:
