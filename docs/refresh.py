@@ -1,8 +1,8 @@
 """Write what is generated: the reference page of the command line, and the outputs quoted in pages.
 
-``python docs/refresh.py`` rewrites everything; ``--check`` only says whether the reference pages are up to
-date. Quoted outputs stand between ``<!-- run: COMMAND -->`` and ``<!-- end -->``; they are rewritten and
-never checked, because a planner that learns is expected to change its numbers.
+``python docs/refresh.py`` rewrites everything; ``--check`` only says whether the reference pages and the
+table of limits are up to date. Quoted outputs stand between ``<!-- run: COMMAND -->`` and ``<!-- end -->``;
+they are rewritten and never checked, because a planner that learns is expected to change its numbers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from dougong.cli.entry import dougong
+from dougong.cli.serve_limits import LIMITS
 
 ROOT = Path(__file__).parent.parent
 CLI_PAGE = ROOT / "docs" / "reference" / "cli.md"
@@ -28,6 +29,7 @@ _HEAD = """# Command line
 Generated from `--help` by `make docs`; do not edit.
 
 """
+_LIMITS = re.compile(r"(<!-- limits -->\n)(?:.*?)(<!-- end of limits -->)", re.DOTALL)
 _RUN = re.compile(r"(<!-- run: (?P<command>[^\n]+) -->\n)(?:.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -48,6 +50,24 @@ def help_pages(command: click.Command, parent: click.Context | None = None) -> I
 def cli_page() -> str:
     """Return the text of the reference page."""
     return _HEAD + "\n".join(f"## {path}\n\n```text\n{text}\n```\n" for path, text in help_pages(dougong))
+
+
+def quoting() -> list[Path]:
+    """Pages that quote what a command prints."""
+    return [path for pattern in QUOTING for path in sorted(ROOT.glob(pattern))]
+
+
+def limits(text: str) -> str:
+    """Fill a page's table of the limits of ``dougong serve``."""
+    rows = [
+        f"| {limit.section} | `{limit.flag}` | {limit.help.removesuffix('.')} "
+        f"| {', '.join(f'`{name}`' for name in (limit.settings, limit.watch) if name)} |"
+        for limit in LIMITS
+    ]
+    table = "\n".join(
+        ["| of | flag | what it limits [default] | field |", "| --- | --- | --- | --- |", *rows]
+    )
+    return _LIMITS.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
 
 
 def quote(text: str) -> str:
@@ -72,17 +92,17 @@ def main(arguments: list[str]) -> int:
     """Refresh, or check with ``--check``."""
     page = cli_page()
     if "--check" in arguments:
-        if CLI_PAGE.exists() and CLI_PAGE.read_text(encoding="utf-8") == page:
-            return 0
-        print(f"{CLI_PAGE.relative_to(ROOT)} is not what --help says; run: make docs", file=sys.stderr)
-        return 1
+        stale = [] if CLI_PAGE.exists() and CLI_PAGE.read_text(encoding="utf-8") == page else [CLI_PAGE]
+        stale += [path for path in quoting() if limits(text := path.read_text(encoding="utf-8")) != text]
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not what --help says; run: make docs", file=sys.stderr)
+        return 1 if stale else 0
     CLI_PAGE.parent.mkdir(parents=True, exist_ok=True)
     CLI_PAGE.write_text(page, encoding="utf-8")
-    for pattern in QUOTING:
-        for path in sorted(ROOT.glob(pattern)):
-            text = path.read_text(encoding="utf-8")
-            if (fresh := quote(text)) != text:
-                path.write_text(fresh, encoding="utf-8")
+    for path in quoting():
+        text = path.read_text(encoding="utf-8")
+        if (fresh := quote(limits(text))) != text:
+            path.write_text(fresh, encoding="utf-8")
     return 0
 
 

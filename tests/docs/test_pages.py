@@ -36,6 +36,12 @@ def test_the_reference_page_is_what_help_says(refresh: ModuleType) -> None:
     assert refresh.CLI_PAGE.read_text(encoding="utf-8") == refresh.cli_page(), "run: make docs"
 
 
+def test_the_table_of_limits_is_what_help_says(refresh: ModuleType) -> None:
+    text = (ROOT / "docs" / "guides" / "gateway.md").read_text(encoding="utf-8")
+    assert "| `--body-limit` |" in text
+    assert refresh.limits(text) == text, "run: make docs"
+
+
 def test_quoting_replaces_only_what_is_between_the_marks(refresh: ModuleType) -> None:
     command = f"{shlex.quote(sys.executable)} -c 'print(6 * 7)'"
     page = f"before\n<!-- run: {command} -->\nold\n<!-- end -->\nafter\n"

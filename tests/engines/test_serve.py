@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -20,7 +21,12 @@ from typing import Any
 import pytest
 
 from dougong.cli import main
+from dougong.cli.serve import serve as command
+from dougong.cli.serve_limits import LIMITS, read_limits
+from dougong.cli.words import Faults
 from dougong.engines.process import free_port
+from dougong.engines.supervise import Watch
+from dougong.gateway import Settings
 from dougong.testing.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="engines are launched on POSIX")
@@ -377,6 +383,64 @@ def test_a_model_that_is_not_known_is_told_with_near_names(capsys: pytest.Captur
     err = capsys.readouterr().err
     assert "'deepseek-r2' names no model" in err
     assert "deepseek-r1" in err
+
+
+def test_every_limit_has_a_flag_that_sets_it() -> None:
+    # Where it listens, who may use it and what it writes have flags of their own.
+    own = {"keys_file", "keys", "records", "log"}
+    assert {limit.settings for limit in LIMITS if limit.settings} == {
+        field.name for field in dataclasses.fields(Settings)
+    } - own
+    assert {limit.watch for limit in LIMITS if limit.watch} == {
+        field.name for field in dataclasses.fields(Watch)
+    }
+    assert {parameter.opts[0] for parameter in command.params} >= {limit.flag for limit in LIMITS}
+    given = {"s": "90s", "byte": "3MiB", "token": "7"}
+    words = {limit.word: given[limit.dimension] for limit in LIMITS}
+    settings, watch = read_limits(words, Faults())
+    assert Settings(**settings).max_body_bytes == 3 << 20
+    assert set(watch.values()) == {90.0, 7}
+    assert len(settings) + len(watch) == sum(bool(one.settings) + bool(one.watch) for one in LIMITS)
+
+
+def test_the_default_on_the_help_page_is_what_holds() -> None:
+    said = {limit.flag: limit.help for limit in LIMITS}
+    assert said["--body-limit"].endswith("[32MiB].")
+    assert said["--health-timeout"].endswith("[5s, of an engine launched here 10s].")
+    assert said["--queue"].endswith("[1,024].")
+    for limit in LIMITS:
+        shown = limit.help.rpartition("[")[2].removesuffix("].").split(", of an engine launched here ")
+        words = dict.fromkeys((one.word for one in LIMITS), None) | {limit.word: shown[0]}
+        settings, watch = read_limits(words, faults := Faults())
+        assert not faults.found
+        owner, name = (Settings(), limit.settings) if limit.settings else (Watch(), limit.watch)
+        assert (settings or watch)[name] == getattr(owner, name), limit.flag
+
+
+def test_faults_of_the_limits_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--replica", "http://127.0.0.1:9", "--deaths", "3", "--request-timeout", "90", "--attempts", "0"]
+    assert main(["serve", *words, "--body-limit", "5 Gbit"]) == 2
+    err = capsys.readouterr().err
+    for word in ("4 faults", "--deaths: it is for engines", "the unit is missing", "--attempts: 0", "'Gbit'"):
+        assert word in err
+
+
+def test_limits_reach_the_gateway_and_the_supervisor(serve) -> None:
+    served = serve(
+        "--body-limit", "200B", "--request-timeout", "800ms", "--deaths", "1", "--health-every", "200ms"
+    ).ready()  # fmt: skip
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        served.post(user="x" * 300)
+    with refused.value as reply:
+        assert reply.code == 413
+    with served.post(stream=True, max_tokens=1000) as reply:
+        last = [line for line in reply if line.strip()][-1]
+    assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "request_timeout"
+    os.kill(served.engines[0], signal.SIGKILL)
+    code, _, err = served.end()
+    assert code == 5
+    assert "stranger-1 ended with signal SIGKILL; it is given up" in err
+    assert len(served.engines) == 1, "it is not started again"
 
 
 def test_beyond_this_machine_only_with_keys(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,29 @@ def test_engine_hung_before_and_within_an_answer(engine: FakeEngine) -> None:
         until(lambda: engine.stats()["active"] == 0)
 
 
+def test_a_request_has_its_time_before_the_first_byte_and_within_the_answer(engine: FakeEngine) -> None:
+    with Served(engine.url, request_timeout_s=0.6) as served:
+        within = served.chat(stream=True, max_tokens=1000, fake={"itl_s": 0.02})
+        assert 5 < len(within.events) < 100
+        assert last_error(within)["code"] == "request_timeout"
+        before = served.chat(max_tokens=1, fake={"hang_after_events": 0})
+        assert (before.status, before.error["code"]) == (504, "request_timeout")
+        until(lambda: statuses(served)["timeout"] == 2)
+        until(lambda: engine.stats()["active"] == 0)
+        (member,) = served.gateway.pool.members
+        assert (member.in_flight, member.failures) == (0, 0), "a long answer is no fault of the replica's"
+        assert served.chat(max_tokens=1).status == 200
+
+
+def test_a_request_has_its_time_in_the_queue() -> None:
+    replica = Replica(url="http://127.0.0.1:9", models=("fake",))
+    with Served(replica, wait=False, queue_timeout_s=20.0, request_timeout_s=0.4) as served:
+        reply = served.chat(max_tokens=1)
+        assert (reply.status, reply.error["code"]) == (504, "request_timeout")
+        assert served.gateway.pool.waiting == 0
+        assert statuses(served)["timeout"] == 1
+
+
 def test_engine_slow_to_start_gets_the_requests_that_waited() -> None:
     with FakeEngine(starting_s=1.0) as engine, Served(engine.url, wait=False) as served:
         assert served.ask("/health").status == 503

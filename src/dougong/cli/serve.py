@@ -8,8 +8,10 @@ import click
 
 from dougong.cli.completion import complete_files
 from dougong.cli.lazy import Option, SectionedCommand
+from dougong.cli.serve_limits import ADMISSION, LIMITS
 
 ENGINE, CUT, PLAN, GATE, OUTPUT = "Engine", "How it is run", "From a plan", "Gateway", "Output"
+TRACES = "Records and logs"
 
 _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (ENGINE, "--engine", "NAME", "Engine to use [the one made for the model and the chip]."),
@@ -38,11 +40,10 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     (PLAN, "--option", "N", "Which of the plan's options [1, the best]."),
     (GATE, "--host", "ADDRESS", "Where to listen [127.0.0.1]."),
     (GATE, "--port", "N", "Where to listen [8000]; 0 takes a free one."),
-    (GATE, "--records", "FILE", "SQLite file of request records [in the state folder]."),
-    (GATE, "--log", "FILE", "Log of requests as JSON lines, without prompts; - is stderr [none]."),
-    (GATE, "--queue", "N", "Requests that may wait for a free replica [1024]."),
-    (GATE, "--queue-timeout", "TIME", "Longest wait; who would wait longer gets 429 at once [30s]."),
-    (GATE, "--concurrent", "N", "Requests given to a replica at a time [twice its batch, else 512]."),
+    (ADMISSION, "--concurrent", "N", "Requests given to a replica at a time [twice its batch, else 512]."),
+    *((limit.section, limit.flag, limit.metavar, limit.help) for limit in LIMITS),
+    (TRACES, "--records", "FILE", "SQLite file of request records [in the state folder]."),
+    (TRACES, "--log", "FILE", "Log of requests as JSON lines, without prompts; - is stderr [none]."),
 )
 
 
@@ -91,7 +92,7 @@ def _options(command: Any) -> Any:
 @click.option(
     "--allow-open", cls=Option, section=GATE, is_flag=True, help="Listen beyond this machine without keys."
 )
-@click.option("--no-records", cls=Option, section=GATE, is_flag=True, help="Keep no request records.")
+@click.option("--no-records", cls=Option, section=TRACES, is_flag=True, help="Keep no request records.")
 @click.option(
     "--refresh",
     cls=Option,

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from dougong.cli.serve_limits import LIMITS, read_limits
 from dougong.cli.words import Faults
 from dougong.engines.port import Parallel
 
@@ -32,7 +33,8 @@ class Question:
     devices: tuple[int, ...]
     platform: str | None
     extra: tuple[str, ...]
-    queue_timeout_s: float | None
+    settings: Mapping[str, Any]
+    watch: Mapping[str, Any]
 
 
 class Voice:
@@ -73,17 +75,22 @@ def read_question(model: str | None, words: Mapping[str, Any]) -> Question:
             "threads",
             "copies",
             "option",
-            "queue",
             "concurrent",
         )
     }
     for flag, value in counts.items():
-        if value == 0 and flag not in ("draft_tokens", "queue"):
+        if value == 0 and flag != "draft_tokens":
             faults.add(f"--{flag.replace('_', '-')}", "0 is too few")
     port = faults.count("--port", words["port"])
     if port is not None and port > 65535:
         faults.add("--port", f"{port} is beyond 65535")
-    queue_timeout_s = faults.quantity("--queue-timeout", words["queue_timeout"], "s", most=86_400.0)
+    settings, watch = read_limits(words, faults)
+    if watch and words["replicas"]:
+        launched = [
+            one.flag for one in LIMITS if one.watch and not one.settings and words[one.word] is not None
+        ]
+        for flag in launched:
+            faults.add(flag, "it is for engines that are launched here, and an endpoint is not")
     platform, devices = None, ()
     if words["device"]:
         platform, devices = faults.keep("--device", lambda: read_device(words["device"])) or (None, ())
@@ -118,5 +125,6 @@ def read_question(model: str | None, words: Mapping[str, Any]) -> Question:
         devices=devices,
         platform=platform,
         extra=extra,
-        queue_timeout_s=queue_timeout_s,
+        settings=settings,
+        watch=watch,
     )

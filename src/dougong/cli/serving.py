@@ -22,7 +22,7 @@ from dougong.cli.waiting import Waiting
 from dougong.engines.fleet import Fleet, Launch
 from dougong.engines.places import state_dir
 from dougong.engines.prepare import Group, launches
-from dougong.engines.supervise import Event
+from dougong.engines.supervise import Event, Watch
 
 
 def serve(question: Question) -> int:
@@ -34,14 +34,12 @@ def serve(question: Question) -> int:
     voice = Voice(words["as_json"])
     key = os.environ.get("DOUGONG_API_KEY", "")
     records = None if words["no_records"] else Path(words["records"] or state_dir() / "records.sqlite")
-    counts = question.counts
-    limits: dict[str, Any] = {"max_queue": counts["queue"], "queue_timeout_s": question.queue_timeout_s}
     settings = Settings(
         keys_file=Path(words["keys"]) if words["keys"] else None,
         keys=(key,) if key else (),
         records=records,
         log=Path(words["log"]) if words["log"] else None,
-        **{name: value for name, value in limits.items() if value is not None},
+        **question.settings,
     )
     check_bind(question.host, settings, allow_open=words["allow_open"])
     check_port(question.host, question.port)
@@ -56,7 +54,8 @@ def serve(question: Question) -> int:
             for note in launch.command.notes:
                 voice.event("note", f"note: {note}")
         stop = _Stop()
-        with Fleet([launch for _, launch in made], on_event=_events(voice, stop)) as fleet:
+        watch = Watch(**question.watch)
+        with Fleet([launch for _, launch in made], watch=watch, on_event=_events(voice, stop)) as fleet:
             stop.fleet = fleet
             with Waiting(voice.as_json) as waiting:
                 fleet.wait_ready(waiting.engine)

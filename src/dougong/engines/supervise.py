@@ -180,7 +180,8 @@ class Supervisor:
         if len(self._deaths) == self.watch.deaths:
             span_s = self._deaths[-1] - self._deaths[0]
             if span_s < self.watch.deaths_within_s:
-                loop = f"{what}; that was {self.watch.deaths} times in {span_s:.0f} s, and it is given up"
+                often = f"that was {self.watch.deaths} times in {span_s:.0f} s, and " if span_s else ""
+                loop = f"{what}; {often}it is given up"
                 raise self._verdict(loop, "mend what its last lines say, then serve again")
         self._tell("waiting", what)
 

@@ -8,13 +8,14 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 
 from dougong.gateway.bodies import count
+from dougong.gateway.call import Call, stopped
 from dougong.gateway.callers import Callers
 from dougong.gateway.exposition import Exposition
 from dougong.gateway.health import Health
 from dougong.gateway.logs import Log
 from dougong.gateway.pool import Member, Pool
 from dougong.gateway.records import Entry, Records
-from dougong.gateway.relay import Call, Relay, stopped
+from dougong.gateway.relay import Relay
 from dougong.gateway.settings import Replica, Settings
 from dougong.metrics import RequestRecord
 
@@ -154,10 +155,12 @@ class Gateway:
     async def _clock(self) -> None:
         """End calls whose time is over; one timer for all is the least work per piece."""
         settings = self.settings
-        period_s = min(1.0, settings.first_byte_timeout_s / 4, settings.stall_timeout_s / 4)
+        shortest_s = min(settings.first_byte_timeout_s, settings.stall_timeout_s, settings.request_timeout_s)
         while True:
-            await asyncio.sleep(period_s)
+            await asyncio.sleep(min(1.0, shortest_s / 4))
             now_s = time.monotonic()
+            for call in [call for call in self.calls if call.until_s < now_s]:
+                call.time_out()
             for call in [call for call in self.calls if call.deadline_s < now_s]:
                 call.expire()
 

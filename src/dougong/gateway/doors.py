@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass
 from typing import Any, cast
 
+from dougong.gateway.call import Call, too_long
 from dougong.gateway.callers import Caller
 from dougong.gateway.core import Gateway
 from dougong.gateway.exposition import CONTENT_TYPE
-from dougong.gateway.relay import Call
 from dougong.gateway.wire import Header, Receive, Refusal, Scope, Send, answer, read_body, request_id
 
 PROMPTS = {"/v1/chat/completions": "messages", "/v1/completions": "prompt", "/v1/embeddings": "input"}
@@ -105,6 +105,7 @@ class TokensDoor(Door):
         """Admit, read, relay and write down."""
         gateway, now_s = self.gateway, time.monotonic()
         call = Call(visit.id, visit.scope["path"], now_s)
+        call.until_s = now_s + gateway.settings.request_timeout_s
         caller: Caller | None = None
         gateway.calls.add(call)
         try:
@@ -128,7 +129,7 @@ class TokensDoor(Door):
             call.http_status, call.error = refusal.status, refusal.log
             raise
         except ConnectionResetError:
-            call.status, call.http_status = "cancelled", 499
+            call.status, call.http_status = "timeout" if call.timed_out else "cancelled", 499
             call.error = call.error or "the client left"
             raise
         except Exception:
@@ -148,6 +149,10 @@ class TokensDoor(Door):
         try:
             await self.gateway.relay.carry(call, visit.send, visit.headers)
         except asyncio.CancelledError:
+            if call.timed_out and not call.client_gone and not call.begun:
+                call.status = "timeout"
+                cast(asyncio.Task[Any], call.task).uncancel()
+                raise too_long() from None
             call.status = "cancelled"
             if not call.client_gone:
                 raise

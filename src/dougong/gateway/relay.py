@@ -2,75 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from dougong.gateway.bodies import MalformedReply, checked_usage, engine_refusal, outgoing, output_tokens
+from dougong.gateway.call import Call, stopped, too_long
 from dougong.gateway.pool import Member, Pool
 from dougong.gateway.settings import Settings
 from dougong.gateway.sse import DONE, Splitter, StreamState
 from dougong.gateway.upstream import Exchange, UpstreamError
 from dougong.gateway.wire import Header, Refusal, Send, answer
-from dougong.metrics.records import Status
 
 _LONGEST_ERROR_BYTES = 1 << 20
 _REST_S = 1.0  # for the end of an engine's answer after its last event
 _EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-
-
-def stopped() -> Refusal:
-    """What is answered while the gateway ends."""
-    return Refusal(503, "the gateway is being stopped", code="draining", retry_after_s=5.0, close=True)
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One request while it is here; all times on the monotonic clock [s]."""
-
-    id: str
-    path: str
-    arrival_s: float
-    body: bytes = b""
-    request: dict[str, Any] = field(default_factory=dict[str, Any])
-    model: str = ""
-    key: str = ""
-    stream: bool = False
-    task: asyncio.Task[Any] | None = None
-    exchange: Exchange | None = None
-    deadline_s: float = float("inf")
-    writing: bool = False
-    begun: bool = False
-    client_gone: bool = False
-    sent_s: float | None = None
-    first_s: float | None = None
-    last_s: float | None = None
-    end_s: float | None = None
-    usage: dict[str, Any] | None = None
-    status: Status = "ok"
-    http_status: int = 200
-    error: str = ""
-    replica: str = ""
-    attempts: int = 0
-
-    def expire(self) -> None:
-        """Its time is over: close the side that is late."""
-        self.deadline_s = float("inf")
-        if self.writing and self.task is not None:
-            self.client_gone = True
-            self.error = "the client did not read its answer"
-            self.task.cancel()
-        elif self.exchange is not None:
-            self.exchange.abort("the engine said nothing for too long", timeout=True)
-
-    def leave(self) -> None:
-        """The client is gone: stop at once."""
-        self.client_gone = True
-        if self.task is not None:
-            self.task.cancel()
 
 
 class AttemptFailed(Exception):
@@ -123,6 +69,9 @@ class Relay:
         for _ in range(self.settings.max_attempts):
             if self.stopping:
                 raise stopped()
+            if call.timed_out:
+                call.status = "timeout"
+                raise too_long()
             # What broke two engines off is kept from the third.
             if failed is not None and (deaths > 1 or not self.pool.others(call.model, tried)):
                 break
@@ -138,6 +87,9 @@ class Relay:
                         self._blame(suspect)
                 return
             except AttemptFailed as fault:
+                if call.timed_out:
+                    call.status = "timeout"
+                    raise too_long() from None
                 failed = fault
                 tried.append(member)
                 deaths += fault.broken
@@ -178,7 +130,8 @@ class Relay:
                     fault.unreached = False  # it closed no old connection: it died of what we sent
                     member.healthy = False
                 member.healthy = member.healthy and not fault.unreached
-                self.on_doubt()
+                if not call.timed_out:
+                    self.on_doubt()
                 raise _failed(fault) from None
 
     async def _answer(
@@ -291,7 +244,7 @@ class Relay:
     @staticmethod
     async def _rest(call: Call, exchange: Exchange) -> None:
         """Read what follows ``[DONE]``, so that the connection can be kept; the client has its answer."""
-        call.end_s, call.task = time.monotonic(), None
+        call.end_s, call.task, call.until_s = time.monotonic(), None, float("inf")
         call.deadline_s = time.monotonic() + _REST_S
         with contextlib.suppress(UpstreamError):
             while await exchange.read():
@@ -299,11 +252,14 @@ class Relay:
 
     async def _break_off(self, call: Call, member: Member, fault: Exception, send: Send) -> None:
         """Say in the stream that it ends here; no other replica can go on with it."""
-        self._blame(member)
         timeout = isinstance(fault, UpstreamError) and fault.timeout
         call.status, call.error = "timeout" if timeout else "error", str(fault)
-        self.on_doubt()
         refusal = Refusal(504 if timeout else 502, str(fault), code="engine_broke_off")
+        if call.timed_out:
+            refusal = too_long()  # a long answer is no fault of the replica's
+        else:
+            self._blame(member)
+            self.on_doubt()
         call.deadline_s = time.monotonic() + self.settings.stall_timeout_s
         call.writing = True
         good = fault.before if isinstance(fault, MalformedReply) else b""

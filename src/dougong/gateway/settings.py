@@ -110,6 +110,8 @@ class Settings:
         How long an engine may take to its first byte [s]; then another replica is asked.
     stall_timeout_s
         How long an engine may be silent within an answer, and a client leave it unread [s].
+    request_timeout_s
+        How long a request may take in all, its time in the queue included [s].
     connect_timeout_s
         How long a connection to an engine may take [s].
     max_queue
@@ -139,6 +141,7 @@ class Settings:
     body_timeout_s: float = 60.0
     first_byte_timeout_s: float = 600.0
     stall_timeout_s: float = 120.0
+    request_timeout_s: float = 7200.0
     connect_timeout_s: float = 5.0
     max_queue: int = 1024
     queue_timeout_s: float = 30.0
