@@ -1,10 +1,10 @@
-"""Selections, gathers, scatters, caches and routing by JAX."""
+"""Selections, gathers, scatters and caches by JAX."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dougong.backends.jax.arrays import Arrays, jnp, lax, nn, wide
+from dougong.backends.jax.arrays import Arrays, jnp, lax, wide
 from dougong.backends.port import Call
 
 
@@ -93,52 +93,6 @@ def latent_cache_write(call: Call, inputs: Arrays) -> Arrays:
     return {"cache": _written(inputs["cache"], entries, inputs["slots"], 1.0)}
 
 
-def route_softmax(call: Call, inputs: Arrays) -> Arrays:
-    """Softmax in float32, then ``lax.top_k``."""
-    weights, ids = lax.top_k(nn.softmax(wide(inputs["logits"]), axis=-1), int(call.get("top_k", 8)))
-    if call.get("renormalise", True):
-        weights = weights / weights.sum(axis=-1, keepdims=True)
-    return {"weights": weights, "ids": ids}
-
-
-def route_sigmoid(call: Call, inputs: Arrays) -> Arrays:
-    """Groups by the sum of their two best, experts by score and bias, weights by score alone."""
-    scores = nn.sigmoid(wide(inputs["logits"]))
-    groups = int(call.get("groups", 1))
-    by_group = (scores + inputs["bias"]).reshape(scores.shape[0], groups, -1)
-    worth = lax.top_k(by_group, min(2, by_group.shape[-1]))[0].sum(axis=-1)
-    kept = lax.top_k(worth, int(call.get("top_groups", 1)))[1]
-    held = nn.one_hot(kept, groups, dtype=bool).any(axis=1)
-    chosen = jnp.where(held[..., None], by_group, -jnp.inf).reshape(scores.shape)
-    ids = lax.top_k(chosen, int(call.get("top_k", 8)))[1]
-    weights = jnp.take_along_axis(scores, ids, axis=-1)
-    if call.get("renormalise", True):
-        weights = weights / (weights.sum(axis=-1, keepdims=True) + 1e-20)
-    return {"weights": weights * call.get("scaling", 1.0), "ids": ids}
-
-
-def moe_permute(call: Call, inputs: Arrays) -> Arrays:
-    """A stable sort of the pairs by expert."""
-    ids = inputs["ids"]
-    source = jnp.argsort(ids.ravel(), stable=True)
-    counts = jnp.bincount(ids.ravel(), length=int(call.get("experts", 8)))
-    return {"rows": inputs["x"][source // ids.shape[1]], "source": source, "counts": counts}
-
-
-def moe_combine(call: Call, inputs: Arrays) -> Arrays:
-    """Rows scattered back, weighted and added in float32."""
-    rows, weights = inputs["rows"], inputs["weights"]
-    pairs = jnp.zeros_like(rows).at[inputs["source"]].set(rows)
-    y = (wide(pairs.reshape(*weights.shape, -1)) * weights[..., None]).sum(axis=1)
-    return {"y": y.astype(rows.dtype)}
-
-
-def grouped_linear(call: Call, inputs: Arrays) -> Arrays:
-    """``lax.ragged_dot``."""
-    sizes = inputs["counts"].astype(jnp.int32)
-    return {"y": lax.ragged_dot(inputs["x"], jnp.swapaxes(inputs["weight"], 1, 2), sizes)}
-
-
 OPERATORS = {
     "argmax": argmax,
     "top_k": top_k,
@@ -152,9 +106,4 @@ OPERATORS = {
     "copy_blocks": copy_blocks,
     "kv_cache_write": kv_cache_write,
     "latent_cache_write": latent_cache_write,
-    "route_softmax": route_softmax,
-    "route_sigmoid": route_sigmoid,
-    "moe_permute": moe_permute,
-    "moe_combine": moe_combine,
-    "grouped_linear": grouped_linear,
 }
