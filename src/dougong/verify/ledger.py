@@ -6,8 +6,9 @@
     backend = "torch-cpu"              # a glob, as are cases
     version = ">=2.9"                  # of `element` of the stack, optional
     element = "torch"
-    cases   = "selection/topk-ties-*"
+    cases   = "selection/topk-ties-*"  # or several: ["selection/topk-ties-*", "selection/sort-ties-2-*"]
     verdict = "DEVIATES"
+    detail  = "*tie_order*"            # what the result says, optional: another fault of these cases is not covered
     reason  = "equal values come back in any order"
     link    = "https://github.com/pytorch/pytorch/issues/27542"
     since   = "2026-11-22"
@@ -36,7 +37,7 @@ FAILURES = frozenset(
 """Verdicts that a stack does not conform with; UNSUPPORTED, INCONCLUSIVE and NOT-RUN are counted beside."""
 
 _NEEDED = ("backend", "cases", "verdict", "reason", "since")
-_KNOWN = (*_NEEDED, "version", "element", "link")
+_KNOWN = (*_NEEDED, "detail", "version", "element", "link")
 _RULE = re.compile(r"^(<=|>=|==|<|>)?\s*([0-9][0-9A-Za-z.+-]*)$")
 
 
@@ -49,6 +50,7 @@ class Entry:
     verdict: Verdict
     reason: str
     since: str
+    detail: str = ""
     link: str = ""
     element: str = ""
     version: str = ""
@@ -62,6 +64,12 @@ class Entry:
     def covers(self, case: str) -> bool:
         """Whether it is about this case."""
         return fnmatch.fnmatchcase(case, self.cases)
+
+    def explains(self, result: Result) -> bool:
+        """Whether this failure is the one it tells of: the verdict, and what the result says where it says so."""
+        if result.verdict is not self.verdict:
+            return False
+        return not self.detail or fnmatch.fnmatchcase(result.detail, self.detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +112,7 @@ def in_words(*, conforms: bool, as_known: bool) -> str:
 
 
 def reckon(record: RunRecord, entries: Iterable[Entry]) -> Reckoning:
-    """Hold a run against ledgers; an entry covers a failure with its verdict and no other."""
+    """Hold a run against ledgers; an entry covers a failure with its verdict and detail, and no other."""
     about = [entry for entry in entries if entry.speaks_of(record)]
     unexpected: list[Result] = []
     expected: list[tuple[Result, Entry]] = []
@@ -112,7 +120,7 @@ def reckon(record: RunRecord, entries: Iterable[Entry]) -> Reckoning:
     for result in record.results:
         covering = [entry for entry in about if entry.covers(result.case)]
         if result.verdict in FAILURES:
-            entry = next((each for each in covering if each.verdict is result.verdict), None)
+            entry = next((each for each in covering if each.explains(result)), None)
             if entry is None:
                 unexpected.append(result)
             else:
@@ -151,8 +159,12 @@ def read_ledger(path: Path) -> list[Entry]:
         found = _faults(line)
         faults += [f"entry {number}: {fault}" for fault in found]
         if not found:
-            plain = {key: str(value) for key, value in cast("Mapping[str, object]", line).items()}
-            entries.append(Entry(**{**plain, "verdict": Verdict(plain["verdict"])}))  # type: ignore[arg-type]
+            given = cast("Mapping[str, object]", line)
+            plain = {key: str(value) for key, value in given.items()}
+            entries += [
+                Entry(**{**plain, "cases": str(glob), "verdict": Verdict(plain["verdict"])})  # type: ignore[arg-type]
+                for glob in _globs(given["cases"])
+            ]
     if faults:
         raise InputError("\n".join([f"{path}: {len(faults)} faults:", *(f"  {fault}" for fault in faults)]))
     return entries
@@ -164,6 +176,8 @@ def _faults(line: object) -> list[str]:
     given = {str(key): value for key, value in cast("dict[Any, Any]", line).items()}
     faults = [f"{name!r} is missing" for name in _NEEDED if name not in given]
     faults += [f"{name!r} is none of {', '.join(_KNOWN)}" for name in given if name not in _KNOWN]
+    if not all(isinstance(glob, str) for glob in _globs(given.get("cases", ""))):
+        faults.append(f"cases {given['cases']!r} is no glob, nor a list of globs")
     if "verdict" in given and given["verdict"] not in {str(each) for each in FAILURES}:
         faults.append(f"verdict {given['verdict']!r} is none of {', '.join(sorted(FAILURES))}")
     if "version" in given and not (_RULE.match(str(given["version"])) and given.get("element")):
@@ -173,6 +187,10 @@ def _faults(line: object) -> list[str]:
     except ValueError:
         faults.append(f"since {given['since']!r} is no date such as 2026-11-22")
     return faults
+
+
+def _globs(cases: object) -> list[object]:
+    return cast("list[object]", cases) if isinstance(cases, list) else [cases]
 
 
 def _meets(found: str, rule: str) -> bool:

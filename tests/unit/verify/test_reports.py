@@ -95,6 +95,22 @@ def test_an_entry_speaks_of_its_versions_only() -> None:
     assert reckon(RECORD, [replace(LEDGER[0], verdict=Verdict.CRASH)]).unexpected
 
 
+def test_an_entry_covers_the_failure_that_it_tells_of_and_no_other() -> None:
+    entry = replace(LEDGER[0], detail="*of no dtype*")
+    assert reckon(RECORD, [entry]).unexpected
+    assert not reckon(RECORD, [replace(entry, detail="*</script>*")]).unexpected
+
+
+def test_one_entry_may_name_several_cases(tmp_path: Path) -> None:
+    told = '[[expected]]\nbackend = "x"\nverdict = "WRONG"\nsince = "2026-11-22"\nreason = "r"\ncases = '
+    ledger = tmp_path / "ledger.toml"
+    ledger.write_text(told + '["gemm/a-*", "gemm/b-*"]\n')
+    assert [entry.cases for entry in read_ledger(ledger)] == ["gemm/a-*", "gemm/b-*"]
+    ledger.write_text(told + "[1]\n")
+    with pytest.raises(InputError, match="list of globs"):
+        read_ledger(ledger)
+
+
 def test_ledgers_are_read_with_all_their_faults(tmp_path: Path) -> None:
     shipped()
     bad = tmp_path / "bad.toml"

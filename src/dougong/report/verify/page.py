@@ -13,10 +13,10 @@ from dougong.ops.definitions import DEFINITIONS
 from dougong.ops.semantics import SWITCHES
 from dougong.report.verify.dump import facts
 from dougong.report.verify.html import bar, chip, link, section, table, text, thread
-from dougong.report.verify.text import mutation_sentence, sentence, worst_error
+from dougong.report.verify.text import by_reason, mutation_sentence, sentence, worst_error
 from dougong.verify.case import Case
 from dougong.verify.families import cases
-from dougong.verify.ledger import Entry, Reckoning
+from dougong.verify.ledger import Reckoning
 from dougong.verify.records import RunRecord, family_of
 from dougong.verify.relations import RELATIONS
 from dougong.verify.verdict import Result, Verdict
@@ -30,6 +30,7 @@ _WORST = (
     Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.UNSUPPORTED, Verdict.NOT_RUN,
 )  # fmt: skip
 _MOST_FAILURES = 200
+_MOST_GLOBS = 3
 
 
 def page(runs: Sequence[Run]) -> str:
@@ -190,21 +191,23 @@ def _known(runs: Sequence[Run]) -> str:
     rows: list[list[str]] = []
     for record, reckoning in runs:
         for pairs, word in ((reckoning.expected, "as said"), (reckoning.passed, "passed: take it out")):
-            counted: Counter[Entry] = Counter(entry for _, entry in pairs)
-            rows += [
-                [
-                    text(record.header.backend),
-                    f'<span class="id">{text(entry.cases)}</span>',
-                    chip(str(entry.verdict)),
-                    f"{count} {word}",
-                    f"{text(entry.reason)} {link(entry.link) if entry.link else ''}",
-                    text(entry.since),
-                ]
-                for entry, count in counted.items()
-            ]
+            for (reason, verdict, since, thread_), (globs, count) in by_reason(pairs).items():
+                ids = " ".join(f'<span class="id">{text(glob)}</span>' for glob in globs)
+                if len(globs) > _MOST_GLOBS:
+                    ids = f"<details><summary>{len(globs)} patterns</summary><div class='inside'>{ids}</div></details>"
+                rows.append(
+                    [
+                        text(record.header.backend),
+                        f"{text(reason)} {link(thread_) if thread_ else ''}",
+                        chip(verdict),
+                        f"{count} {word}",
+                        ids,
+                        text(since),
+                    ]
+                )
     if not rows:
         return ""
-    heads = ["stack", "cases", "verdict", "count", "why", "since"]
+    heads = ["stack", "why", "verdict", "count", "cases", "since"]
     return section("Known to fail", "What the ledgers say of these stacks.", table(heads, rows))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -155,17 +154,29 @@ def told(result: Result) -> str:
 
 
 def _known(pairs: Sequence[tuple[Result, Entry]]) -> Columns:
-    counts = Counter(entry for _, entry in pairs)
+    """By reason: a fault that many cases show is told once."""
     rows = [
         (
-            entry.cases,
-            str(entry.verdict),
+            cases[0] + (f" and {len(cases) - 1} more" if len(cases) > 1 else ""),
+            verdict,
             str(count),
-            f"{entry.reason}, since {entry.since} {entry.link}".strip(),
+            f"{reason}, since {since} {link}".strip(),
         )
-        for entry, count in counts.items()
+        for (reason, verdict, since, link), (cases, count) in by_reason(pairs).items()
     ]
     return Columns([("cases", "words"), ("verdict", "word"), ("count", "number"), ("why", "words")], rows)
+
+
+def by_reason(
+    pairs: Sequence[tuple[Result, Entry]],
+) -> dict[tuple[str, str, str, str], tuple[list[str], int]]:
+    """Gather entries by reason, verdict, since and link: their globs, and how many cases they cover."""
+    found: dict[tuple[str, str, str, str], tuple[list[str], int]] = {}
+    for _, entry in pairs:
+        key = (entry.reason, str(entry.verdict), entry.since, entry.link)
+        globs, count = found.get(key, ([], 0))
+        found[key] = (globs if entry.cases in globs else [*globs, entry.cases], count + 1)
+    return found
 
 
 def _facts(seen: Mapping[str, Mapping[str, int]]) -> Columns:
