@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dougong.ops.definition import FAMILIES, FLOATS
@@ -16,7 +16,7 @@ from dougong.report.verify.html import bar, chip, link, section, table, text, th
 from dougong.report.verify.text import by_reason, mutation_sentence, sentence, worst_error
 from dougong.verify.case import Case
 from dougong.verify.families import cases
-from dougong.verify.ledger import Reckoning
+from dougong.verify.ledger import Entry, Reckoning
 from dougong.verify.records import RunRecord, family_of
 from dougong.verify.relations import RELATIONS
 from dougong.verify.verdict import Result, Verdict
@@ -30,7 +30,8 @@ _WORST = (
     Verdict.INCONCLUSIVE, Verdict.PASS, Verdict.UNSUPPORTED, Verdict.NOT_RUN,
 )  # fmt: skip
 _MOST_FAILURES = 200
-_MOST_GLOBS = 3
+_MOST_SHOWN = 4
+_FEW_STACKS = 3
 
 
 def page(runs: Sequence[Run]) -> str:
@@ -41,12 +42,15 @@ def page(runs: Sequence[Run]) -> str:
         f'<div class="stacks">{"".join(_stack(*run) for run in runs)}</div>',
         section(
             "Families, dtypes, stacks",
-            "Passed of what was asked, by dtype; the colour is the worst verdict in it. Click to list the cases.",
+            "Passed of what was computed, by dtype; the colour is the worst verdict in it. Click to list the cases."
+            if len(runs) <= _FEW_STACKS
+            else "Passed of what was computed; beneath, the worst verdict in float32, float16, bfloat16 and the rest. "
+            "Click to list the cases.",
             _matrix(runs),
             name="matrix",
         ),
         _failures(runs, known),
-        _known(runs),
+        _known(runs, known),
         section(
             "Where specifications are silent",
             "How each stack was seen to answer. Several answers can be right; a profile says which of them conform.",
@@ -83,10 +87,11 @@ def _stack(record: RunRecord, reckoning: Reckoning) -> str:
     header, counts = record.header, record.counts()
     kind = "" if reckoning.conforms else " known" if reckoning.as_known else " no"
     told = sentence(record, reckoning).removeprefix(f"{header.backend} ")
+    took = f" · {record.seconds:,.0f} s" if record.finished and record.seconds else ""
     return (
         f'<div class="stack{kind}"><h3>{text(header.backend)}</h3>'
         f"<p><strong>{text(told[0].upper() + told[1:])}</strong></p>{bar(counts)}"
-        f"<p class='quiet'>{text(_versions(record))} · {text(header.started)} · {record.seconds:,.0f} s</p></div>"
+        f"<p class='quiet'>{text(_versions(record))} · {text(header.started[:10])}{took}</p></div>"
     )
 
 
@@ -107,28 +112,48 @@ def _matrix(runs: Sequence[Run]) -> str:
             key = (at, family_of(result.case), _dtype(result.case))
             counts.setdefault(key, Counter())[str(result.verdict)] += 1
     families = sorted({family for _, family, _ in counts}, key=[*FAMILIES, *(key[1] for key in counts)].index)
+    few = len(runs) <= _FEW_STACKS
     rows: list[list[str]] = []
     for family in families:
         row = [text(FAMILIES.get(family, family))]
         for at, (record, _) in enumerate(runs):
-            squares = "".join(_square(counts.get((at, family, dtype), Counter()), dtype) for dtype in dtypes)
+            by_dtype = {dtype: counts.get((at, family, dtype), Counter()) for dtype in dtypes}
+            squares = "".join(_square(found, dtype, words=few) for dtype, found in by_dtype.items())
+            if not few:
+                squares = f"<span>{_share(_together(by_dtype.values()))}</span>{squares}"
+            kind = "cell" if few else "cell small"
             row.append(
-                f'<button class="cell" data-family="{text(family)}" data-stack="{at}">{squares}</button>'
+                f'<button class="{kind}" data-family="{text(family)}" data-stack="{at}">{squares}</button>'
             )
-            row.append(f'<span class="quiet">{worst_error(record, family)}</span>')
+            if few:
+                row.append(f'<span class="quiet">{worst_error(record, family)}</span>')
         rows.append(row)
-    heads = ["family", *(head for record, _ in runs for head in (record.header.backend, "worst error"))]
+    beside = ("worst error",) if few else ()
+    heads = ["family", *(head for record, _ in runs for head in (record.header.backend, *beside))]
     return table(heads, rows, "matrix")
 
 
-def _square(counts: Counter[str], dtype: str) -> str:
+def _together(several: Iterable[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in several:
+        total.update(each)
+    return total
+
+
+def _share(counts: Counter[str]) -> str:
+    """Passed of computed; a dash where nothing was."""
+    asked = sum(counts.values()) - counts["UNSUPPORTED"]
+    return f"{counts['PASS']:,}/{asked:,}" if asked else "–"
+
+
+def _square(counts: Counter[str], dtype: str, *, words: bool) -> str:
     if not counts:
-        return '<b class="none" title="not asked">·</b>'
+        return f'<b class="none" title="{text(dtype)}: not asked">{"·" if words else ""}</b>'
     worst = next(str(verdict) for verdict in _WORST if counts[str(verdict)])
     told = ", ".join(f"{count} {name.lower()}" for name, count in counts.items())
-    passed, asked = counts["PASS"], sum(counts.values()) - counts["UNSUPPORTED"]
-    share = f"{passed}/{asked}" if asked else "n/a"
-    return f'<b class="{worst}" title="{text(dtype)}: {text(told)}">{_SHORT[dtype]}<br>{share}</b>'
+    share = _share(counts)
+    inside = f"{_SHORT[dtype]}<br>{'n/a' if share == '–' else share}" if words else ""
+    return f'<b class="{worst}" title="{text(dtype)}: {text(told)}">{inside}</b>'
 
 
 def _dtype(case: str) -> str:
@@ -187,28 +212,48 @@ def _failure(record: RunRecord, result: Result, case: Case | None) -> str:
     )
 
 
-def _known(runs: Sequence[Run]) -> str:
-    rows: list[list[str]] = []
+def _known(runs: Sequence[Run], known: dict[str, Case]) -> str:
+    blocks: list[str] = []
+    passed: list[list[str]] = []
     for record, reckoning in runs:
-        for pairs, word in ((reckoning.expected, "as said"), (reckoning.passed, "passed: take it out")):
-            for (reason, verdict, since, thread_), (globs, count) in by_reason(pairs).items():
-                ids = " ".join(f'<span class="id">{text(glob)}</span>' for glob in globs)
-                if len(globs) > _MOST_GLOBS:
-                    ids = f"<details><summary>{len(globs)} patterns</summary><div class='inside'>{ids}</div></details>"
-                rows.append(
-                    [
-                        text(record.header.backend),
-                        f"{text(reason)} {link(thread_) if thread_ else ''}",
-                        chip(verdict),
-                        f"{count} {word}",
-                        ids,
-                        text(since),
-                    ]
-                )
-    if not rows:
-        return ""
-    heads = ["stack", "why", "verdict", "count", "cases", "since"]
-    return section("Known to fail", "What the ledgers say of these stacks.", table(heads, rows))
+        for (reason, verdict, since, address), pairs in by_reason(reckoning.expected).items():
+            blocks.append(_reason(record, known, pairs, (reason, verdict, since, address)))
+        passed += [
+            [text(record.header.backend), f'<span class="id">{text(result.case)}</span>', text(entry.reason)]
+            for result, entry in reckoning.passed
+        ]
+    parts = ""
+    if blocks:
+        says = "What the ledgers say of these stacks; each opens to its cases, and to a script where one was shrunk."
+        parts += section("Known to fail", says, *blocks)
+    if passed:
+        says = "To be taken out of the ledger."
+        parts += section("Said to fail, and passed", says, table(["stack", "case", "why"], passed))
+    return parts
+
+
+def _reason(
+    record: RunRecord,
+    known: dict[str, Case],
+    pairs: Sequence[tuple[Result, Entry]],
+    told: tuple[str, str, str, str],
+) -> str:
+    reason, verdict, since, address = told
+    globs = dict.fromkeys(entry.cases for _, entry in pairs)
+    lines = [
+        ("thread", link(address) if address else "none found"),
+        ("since", text(since)),
+        ("cases", " ".join(f'<span class="id">{text(glob)}</span>' for glob in globs)),
+    ]
+    inside = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in lines)
+    results = sorted((result for result, _ in pairs), key=lambda each: each.case not in record.reproducers)
+    shown = "".join(_failure(record, each, known.get(each.case)) for each in results[:_MOST_SHOWN])
+    count = f"{len(pairs):,} case{'s' if len(pairs) > 1 else ''}"
+    return (
+        f"<details><summary>{chip(verdict)}<span>{text(record.header.backend)}</span><span>{text(reason)}</span>"
+        f'<span class="what">{count}</span></summary>'
+        f'<div class="inside"><dl>{inside}</dl>{shown}</div></details>'
+    )
 
 
 def _switches(runs: Sequence[Run]) -> str:

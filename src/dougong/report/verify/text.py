@@ -155,27 +155,23 @@ def told(result: Result) -> str:
 
 def _known(pairs: Sequence[tuple[Result, Entry]]) -> Columns:
     """By reason: a fault that many cases show is told once."""
-    rows = [
-        (
-            cases[0] + (f" and {len(cases) - 1} more" if len(cases) > 1 else ""),
-            verdict,
-            str(count),
-            f"{reason}, since {since} {link}".strip(),
-        )
-        for (reason, verdict, since, link), (cases, count) in by_reason(pairs).items()
-    ]
+    rows: list[tuple[str, ...]] = []
+    for (reason, verdict, since, link), covered in by_reason(pairs).items():
+        globs = list(dict.fromkeys(entry.cases for _, entry in covered))
+        more = f" and {len(globs) - 1} more" if len(globs) > 1 else ""
+        why = f"{reason}, since {since} {link}".strip()
+        rows.append((globs[0] + more, verdict, str(len(covered)), why))
     return Columns([("cases", "words"), ("verdict", "word"), ("count", "number"), ("why", "words")], rows)
 
 
 def by_reason(
     pairs: Sequence[tuple[Result, Entry]],
-) -> dict[tuple[str, str, str, str], tuple[list[str], int]]:
-    """Gather entries by reason, verdict, since and link: their globs, and how many cases they cover."""
-    found: dict[tuple[str, str, str, str], tuple[list[str], int]] = {}
-    for _, entry in pairs:
+) -> dict[tuple[str, str, str, str], list[tuple[Result, Entry]]]:
+    """Gather what entries cover by reason, verdict, since and link."""
+    found: dict[tuple[str, str, str, str], list[tuple[Result, Entry]]] = {}
+    for result, entry in pairs:
         key = (entry.reason, str(entry.verdict), entry.since, entry.link)
-        globs, count = found.get(key, ([], 0))
-        found[key] = (globs if entry.cases in globs else [*globs, entry.cases], count + 1)
+        found.setdefault(key, []).append((result, entry))
     return found
 
 
