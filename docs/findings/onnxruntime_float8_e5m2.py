@@ -17,5 +17,7 @@ model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir
 session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 y = session.run(None, {"x": x})[0]
 there = bool(np.isnan(y).any())
-print(f"onnxruntime {ort.__version__}: {'DEFECT' if there else 'as expected'}: {x.tolist()} became {y.tolist()}")
+print(
+    f"onnxruntime {ort.__version__}: {'DEFECT' if there else 'as expected'}: {x.tolist()} became {y.tolist()}"
+)
 sys.exit(1 if there else 0)

@@ -57,7 +57,12 @@ class OnnxRuntime(OnnxStack):
 
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             given = {name: self._value(array) for name, array in inputs.items()}
-            found = session.run_with_ort_values(names, given)
+            try:
+                found = session.run_with_ort_values(names, given)
+            except Exception as error:
+                if "data type is not supported" in str(error):  # told where it runs, not where it is made
+                    raise Unsupported(str(error)[:300]) from error
+                raise
             return {name: _array(value) for name, value in zip(names, found, strict=True)}
 
         return run

@@ -59,11 +59,12 @@ def l2_norm(graph: Graph) -> Mapping[str, str]:
 
 
 def softmax(graph: Graph) -> Mapping[str, str]:
-    """``Softmax`` over the last axis; the scale is a ``Mul`` before it."""
-    scale, x = float(graph.get("scale")), "x"
-    if scale != 1.0:
-        x = graph.node("Mul", x, graph.constant(scale, graph.dtype))
-    return {"y": graph.node("Softmax", x, axis=-1)}
+    """``Softmax`` over the last axis; a scale is a ``Mul`` before it, both in float32."""
+    scale = float(graph.get("scale"))
+    if scale == 1.0:
+        return {"y": graph.node("Softmax", "x", axis=-1)}
+    x = graph.node("Mul", graph.cast("x", "float32"), graph.constant(scale, "float32"))
+    return {"y": graph.cast(graph.node("Softmax", x, axis=-1), graph.dtype)}
 
 
 def log_softmax(graph: Graph) -> Mapping[str, str]:
