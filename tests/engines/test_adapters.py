@@ -172,7 +172,7 @@ def test_llamacpp_takes_the_models_own_context_up_to_a_limit() -> None:
         ]
 
     assert context(2048) == "2048"
-    assert context(131_072) == "8192"
+    assert context(131_072) == "4096"
     assert context(131_072, context_tokens=32_768) == "32768"
 
 

@@ -61,6 +61,15 @@ def test_a_gemm_bound_by_memory_reads_its_weights_at_the_reached_bandwidth() -> 
     assert seconds == pytest.approx(1e-6 + math.hypot(t_c, t_m, t_k), rel=1e-12)
 
 
+def test_a_single_core_reads_and_computes_by_turns_and_pays_for_the_start_of_a_sum() -> None:
+    core = replace(EASY, gemm_serial_frac=1.0, gemm_start_depth=500.0)
+    seconds = gemm_s(
+        core, flop=2.0 * 64 * 1000 * 1000, weight_bytes=2e6, io_bytes=0.0, m=64, n=1000, k=1000, **CHIP
+    )
+    t_c, t_m, t_k = 1.5 * 1.28e-6, 4e-6, 1e-9
+    assert seconds == pytest.approx(1e-6 + math.hypot(t_c + t_m, t_k), rel=1e-12)
+
+
 def test_sixteen_rows_compute_as_long_as_sixty_four() -> None:
     def at(m: int) -> float:
         return float(gemm_s(EASY, flop=2e9 * m, weight_bytes=0.0, io_bytes=0.0, m=m, n=1e6, k=1e3, **CHIP))

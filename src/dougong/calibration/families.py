@@ -32,6 +32,12 @@ CHOSEN = (
         "1",
         "rows of a tile that one row costs on the vector units, where few rows go",
     ),
+    Start(
+        "gemm_start_depth", 0.0, "1", "units of k that starting a sum costs; hidden where many run at once"
+    ),
+    Start(
+        "gemm_serial_frac", 0.0, "1", "0: reading overlaps computing, as where many units run; 1: none does"
+    ),
     Start("gemm_balance_flop_per_byte", 300.0, "FLOP/byte", "balance at which the efficiencies are stated"),
 )
 """Parameters that are set, with their reason."""

@@ -7,7 +7,7 @@ Notes
 -----
 ``t_c`` is time at the reached compute rate, ``t_m`` at the reached memory bandwidth. They combine as
 ``sqrt(t_c^2 + t_m^2)``: measured kernels overlap the two well except where both are near the limit, and the
-quadratic mean fitted better than the maximum and the sum.
+quadratic mean fitted better than the maximum and the sum; see ``gemm_serial_frac`` for a single core.
 
 References
 ----------
@@ -25,6 +25,13 @@ from dougong.calibration.parameters import Parameters
 
 Number = Any
 """A float, or an array that broadcasts against the others."""
+
+
+def _joined(p: Parameters, t_c2: Number, t_m: Number) -> Number:
+    """Square of the time of computing and reading together."""
+    joined = t_c2 + t_m * t_m
+    # Only a single core computes and reads by turns: the second root is left out of every other chip's search.
+    return joined + 2.0 * p.gemm_serial_frac * t_m * np.sqrt(t_c2) if p.gemm_serial_frac else joined
 
 
 def _compute_squared(
@@ -74,7 +81,8 @@ def gemm_s(
 
     Notes
     -----
-    ``t = t_0 + sqrt(t_c^2 + t_m^2 + t_k^2)``. ``t_c = flop / (peak e(I))`` with ``I = peak / bandwidth`` and
+    ``t = t_0 + sqrt(t_c^2 + t_m^2 + 2 s t_c t_m + t_k^2)``, ``s`` the share of reading that nothing hides: 0 but on
+    a single core. ``t_c = (1 + k_0 / k) flop / (peak e(I))`` with ``I = peak / bandwidth`` and
     ``e(I) = limit / sqrt(1 + ((limit / efficiency)^2 - 1) (I / 300)^2)``: the limit on a chip of little
     compute per byte, the given efficiency at 300 FLOP/byte, falling as ``1 / I`` beyond. Rows are rounded up
     to a tile, or go one by one to the vector units where they are few. ``t_k = k * depth`` is the walk of one
@@ -83,10 +91,11 @@ def gemm_s(
     """
     efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
     rows = np.minimum(np.ceil(m / p.gemm_tile_rows) * p.gemm_tile_rows, p.gemm_vector_rows * m)
-    t_c2 = _compute_squared(p, flop * (rows / m), peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
+    work = flop * (rows / m) * (1.0 + p.gemm_start_depth / k)
+    t_c2 = _compute_squared(p, work, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
     t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
     t_k = k * p.gemm_depth_s
-    return p.gemm_fixed_s + np.sqrt(t_c2 + t_m * t_m + t_k * t_k)
+    return p.gemm_fixed_s + np.sqrt(_joined(p, t_c2, t_m) + t_k * t_k)
 
 
 def grouped_gemm_s(
@@ -128,10 +137,11 @@ def grouped_gemm_s(
     """
     efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
     padded = np.minimum(1.0 + p.grouped_padding_rows / tokens_per_expert, p.gemm_vector_rows)
-    t_c2 = _compute_squared(p, flop * padded, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
+    work = flop * padded * (1.0 + p.gemm_start_depth / k)
+    t_c2 = _compute_squared(p, work, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
     t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
     t_k = k * p.gemm_depth_s
-    return p.gemm_fixed_s + np.sqrt(t_c2 + t_m * t_m + t_k * t_k)
+    return p.gemm_fixed_s + np.sqrt(_joined(p, t_c2, t_m) + t_k * t_k)
 
 
 def decode_attention_s(

@@ -17,6 +17,8 @@ from typing import Any
 from dougong.errors import InputError
 
 SCHEMA = 1
+MAY_BE_ZERO = frozenset({"gemm_start_depth", "gemm_serial_frac"})
+"""Effects that some chips do not have; every other parameter is positive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,8 @@ class Parameters:
     gemm_depth_s: float
     gemm_tile_rows: float
     gemm_vector_rows: float
+    gemm_start_depth: float
+    gemm_serial_frac: float
     gemm_memory_efficiency: float
     gemm_efficiency_limit: float
     gemm_efficiency: float
@@ -66,7 +70,7 @@ class Parameters:
         Raises
         ------
         InputError
-            If a parameter is missing, unknown, or no positive number.
+            If a parameter is missing, unknown, or no positive number (or zero, of :data:`MAY_BE_ZERO`).
         """
         return _shipped() if path is None else _read(path.read_text(encoding="utf-8"), str(path))
 
@@ -144,7 +148,8 @@ def _from(table: Mapping[str, Any], place: str) -> Parameters:
     values: dict[str, float] = {}
     for name in names & set(entries):
         value = entries[name]
-        if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        good = isinstance(value, (int, float)) and 0 <= value < float("inf")
+        if not good or (value == 0 and name not in MAY_BE_ZERO):
             faults.append(f"{name} is {value!r}, not a positive number")
         else:
             values[name] = float(value)

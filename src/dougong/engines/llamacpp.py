@@ -9,8 +9,8 @@ from dougong.engines.devices.host import worker_threads
 from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence
 from dougong.engines.presence import look_for
 
-CONTEXT_TOKENS = 8192
-"""Context where none is asked for, or the model's own where that is less: more would take memory unasked."""
+CONTEXT_TOKENS = 4096
+"""Of one sequence, where none is asked for, or the model's own where that is less: more would take memory unasked."""
 
 SEQUENCES = 4
 

@@ -30,7 +30,7 @@ def read_words(arguments: list[str] | None = None) -> argparse.Namespace:
     words.add_argument("--alias", required=True)
     words.add_argument("--host", default="127.0.0.1")
     words.add_argument("--port", type=int, required=True)
-    words.add_argument("--context", type=int, required=True, help="tokens, shared by all sequences")
+    words.add_argument("--context", type=int, required=True, help="tokens of one sequence")
     words.add_argument("--sequences", type=int, default=4)
     words.add_argument("--threads", type=int)
     words.add_argument("--batch", type=int, help="tokens of one step")
@@ -115,7 +115,8 @@ def start_server(
     params.model_alias = {told.alias}
     params.hostnames, params.port = ["127.0.0.1"], free_port()
     params.api_keys = [key] if key else []
-    params.n_ctx, params.n_parallel, params.kv_unified = told.context, told.sequences, True
+    # A cache for each: in one for all, every step walks past the others' entries.
+    params.n_ctx, params.n_parallel, params.kv_unified = told.context * told.sequences, told.sequences, False
     params.use_jinja = True
     params.endpoint_slots = False  # it would show prompts
     params.ui = False

@@ -76,7 +76,7 @@ def fit(rows: Sequence[Row]) -> Fitted:
 def _operator(
     rows: Sequence[Row], peaks: Mapping[str, float], bandwidth: float
 ) -> tuple[dict[str, float], dict[str, float]]:
-    small = [row.seconds for row in rows if row.op == "elementwise"]
+    small = [row.typical_s for row in rows if row.op == "elementwise"]
     # Where BLAS is faster at a format than the engine, the format's peak is not what the engine comes near.
     gemms = [row for row in rows if row.op == "gemm" and row.dtype != "fp32"]
     base = base_of(peaks)
@@ -84,20 +84,19 @@ def _operator(
     prefill = [row for row in rows if row.op == "prefill_attention"]
     fixed: dict[str, float] = {
         "gemm_depth_s": 1e-15,  # a core walks along k at the rate it computes
+        "gemm_vector_rows": 1.0,  # and pads no rows to a tile
+        "gemm_tile_rows": 1.0,
         "elementwise_fixed_s": max(min(small), 1e-9) if small else 1e-7,
     }
     shared = replace(Parameters.load(), **fixed)
 
     def with_gemm(p: Parameters, at: Mapping[str, float]) -> Parameters:
-        eff, tile = at["gemm_efficiency"], at["gemm_vector_rows"]
+        eff = at["gemm_efficiency"]
         # Peaks are the best rates seen here, in each format: the share that is reached is one for all of them.
         every = dict.fromkeys(
             ("gemm_efficiency", "gemm_efficiency_limit", "gemm_efficiency_int8", "gemm_efficiency_fp4"), eff
         )
-        return replace(
-            p, gemm_fixed_s=at["gemm_fixed_s"], gemm_memory_efficiency=at["gemm_memory_efficiency"],
-            gemm_vector_rows=tile, gemm_tile_rows=tile, **every,
-        )  # fmt: skip
+        return replace(p, **every, **{name: value for name, value in at.items() if name != "gemm_efficiency"})
 
     def gemm_ratio(p: Parameters, row: Row) -> float:
         weights = row.bytes - 4.0 * row.m * (row.n + row.k)
@@ -106,7 +105,7 @@ def _operator(
             peak_flop_per_s=peaks[row.dtype], bandwidth_bytes_per_s=bandwidth,
             compute_efficiency=p.gemm_efficiency,
         )  # fmt: skip
-        return math.log(float(seconds) / row.seconds)
+        return math.log(float(seconds) / row.typical_s)
 
     def gemm_loss(at: Mapping[str, float]) -> float:
         p = with_gemm(shared, at)
@@ -117,14 +116,16 @@ def _operator(
             "gemm_fixed_s": 1e-6,
             "gemm_memory_efficiency": 0.8,
             "gemm_efficiency": 0.9,
-            "gemm_vector_rows": 1.0,
+            "gemm_start_depth": 30.0,
+            "gemm_serial_frac": 0.7,
         },
         gemm_loss,
         bounds={
             "gemm_fixed_s": (1e-8, 1e-3),
             "gemm_memory_efficiency": (0.05, 1.0),
-            "gemm_efficiency": (0.3, 1.0),
-            "gemm_vector_rows": (1.0, 16.0),
+            "gemm_efficiency": (0.3, 1.2),  # the best rate seen pays for the start of its sums too
+            "gemm_start_depth": (0.1, 1e4),
+            "gemm_serial_frac": (1e-3, 1.0),
         },
     )
     p = with_gemm(shared, found)
@@ -132,7 +133,7 @@ def _operator(
         name: getattr(p, name)
         for name in (
             "gemm_fixed_s", "gemm_memory_efficiency", "gemm_efficiency", "gemm_efficiency_limit",
-            "gemm_efficiency_int8", "gemm_efficiency_fp4", "gemm_vector_rows", "gemm_tile_rows",
+            "gemm_efficiency_int8", "gemm_efficiency_fp4", "gemm_start_depth", "gemm_serial_frac",
         )
     }  # fmt: skip
     error = {"gemm": median(abs(gemm_ratio(p, row)) for row in gemms)}
@@ -147,7 +148,7 @@ def _operator(
             )
         }  # fmt: skip
     if prefill:
-        reached = median(row.flop / row.seconds for row in prefill) / peaks[base]
+        reached = median(row.flop / row.typical_s for row in prefill) / peaks[base]
         fixed |= {
             "prefill_attention_efficiency": min(reached, 1.0),
             "prefill_attention_fixed_s": fixed["gemm_fixed_s"],
@@ -170,7 +171,7 @@ def _decode_attention(
         seconds = forms.decode_attention_s(
             one, flop=row.flop, kv_bytes=row.bytes, peak_flop_per_s=peak, bandwidth_bytes_per_s=bandwidth
         )
-        return abs(math.log(float(seconds) / row.seconds))
+        return abs(math.log(float(seconds) / row.typical_s))
 
     found = descend(
         {"fixed_s": 2e-6, "efficiency": 0.3},

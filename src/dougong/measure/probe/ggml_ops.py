@@ -96,6 +96,13 @@ class Ggml:
             )
         return tensor
 
+    def causal(self, context: Any, tokens: int) -> Any:
+        """A mask that shows each of ``tokens`` queries what lies up to its own place."""
+        tensor = self.library.ggml_new_tensor_2d(context, TYPES["fp16"], tokens, tokens)
+        values = np.triu(np.full((tokens, tokens), -np.inf, dtype=np.float16), 1)
+        ctypes.memmove(self.library.ggml_get_data(tensor), values.ctypes.data, values.nbytes)
+        return tensor
+
     def copies(self, context: Any, dtype: str, k: int, n: int, count: int) -> list[Any]:
         """``count`` equal matrices, each in memory of its own."""
         first = self.filled(context, dtype, k, n)
@@ -154,21 +161,23 @@ def _attention(ggml: Ggml, queries: int, context_tokens: int, heads: int = 8, kv
     width = 64
     cache = 2 * context_tokens * kv_heads * width * 2
     copies = max(1, min(16, int(4e8 / (4.0 * queries * context_tokens * heads * width))))
-    context = ggml.context(copies * (cache + 3 * queries * heads * width * 4) + (1 << 20))
+    scratch = copies * (cache + 3 * queries * heads * width * 4) + 2 * queries * context_tokens
+    context = ggml.context(scratch + (1 << 20))
     try:
         outputs: list[Any] = []
+        mask = ggml.causal(context, context_tokens) if queries > 1 else None
         for _ in range(copies):
             q = ggml.filled(context, "fp32", width, queries, heads)
             k, v = (ggml.filled(context, "fp16", width, context_tokens, kv_heads) for _ in range(2))
-            outputs.append(ggml.library.ggml_flash_attn_ext(context, q, k, v, None, width**-0.5, 0.0, 0.0))
+            outputs.append(ggml.library.ggml_flash_attn_ext(context, q, k, v, mask, width**-0.5, 0.0, 0.0))
         least, median, clock = ggml.timed(context, outputs)
     finally:
         ggml.library.ggml_free(context)
-    # Without a mask every query sees every entry: twice the work below the diagonal.
+    seen = context_tokens if queries == 1 else (context_tokens + 1) / 2
     return Row(
         library="ggml", op="decode_attention" if queries == 1 else "prefill_attention", dtype="fp16",
         threads=ggml.threads, m=queries, context=context_tokens, heads=heads, kv_heads=kv_heads, head_dim=width,
-        flop=4.0 * queries * context_tokens * heads * width, bytes=float(cache + 8 * queries * heads * width),
+        flop=4.0 * queries * seen * heads * width, bytes=float(cache + 8 * queries * heads * width),
         seconds=least, median_s=median, clock=clock,
     )  # fmt: skip
 

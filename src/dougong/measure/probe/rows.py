@@ -50,6 +50,11 @@ class Row:
     kv_heads: int = 0
     head_dim: int = 0
 
+    @property
+    def typical_s(self) -> float:
+        """What a step pays for this operator [s]: the median, or by the wall, which other work stretches, the least."""
+        return self.median_s if self.clock == "processor" else self.seconds
+
 
 def time_of(
     run: Callable[[], object], *, count: int = 1, threads: int = 1, seconds: float = SECONDS_PER_ROW
