@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dougong.backtest.layouts import read_parallel
@@ -25,6 +25,7 @@ said = st.dictionaries(
 )
 
 
+@example({"all": "+ DP attention EP2"}, None, True, "vLLM")
 @given(said, st.one_of(st.none(), st.integers(1, 2000)), st.booleans(), st.sampled_from(["vLLM", "SGLang"]))
 def test_a_layout_that_is_read_is_lawful_and_fits_its_devices(words, devices, moe, engine):
     read = read_parallel(words, devices=devices, moe=moe, engine=engine)

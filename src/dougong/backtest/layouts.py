@@ -167,7 +167,10 @@ def _readings(words: Words, moe: bool, engine: str) -> list[tuple[PhaseLayout, t
         return [_layout(tp, dp, cp, pp, width, replicas, moe)]
     tp, dp, ep = degrees.get("TP", 1), degrees.get("DP"), degrees.get("EP")
     if words.dp_attention and dp is None:
-        layout, _ = _layout(1, tp, cp, pp, ep or 1, replicas, moe)
+        ranks = degrees.get("TP", ep or 1)
+        if ep is not None and ranks * cp % ep:
+            return []
+        layout, _ = _layout(1, ranks, cp, pp, ep or 1, replicas, moe)
         return [(layout, ("'DP attention' without a degree is read as one attention rank per device",))]
     if ep is not None and dp is None and ep > tp and ep % tp == 0:
         layout, _ = _layout(tp, ep // tp, cp, pp, ep, replicas, moe)
