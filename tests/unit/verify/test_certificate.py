@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import stat
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from dougong.errors import InputError
 from dougong.verify.certificate.check import check, differences
 from dougong.verify.certificate.envelope import Refused, seal
 from dougong.verify.certificate.keys import generate, read_private, read_trusted
-from dougong.verify.certificate.statement import predicate_of, state
+from dougong.verify.certificate.statement import ledger_digest, predicate_of, state
 from dougong.verify.records import digest, read_run
 from dougong.verify.verdict import Verdict
 
@@ -55,6 +55,12 @@ def test_without_its_ledger_the_run_does_not_conform(paper: Certified) -> None:
     predicate = state(paper.record, ())["predicate"]
     assert (predicate["conforms"], predicate["as_known"]) == (False, False)
     assert predicate["unexpected"] == [["gemm/b-float32", "WRONG"]]
+
+
+def test_a_ledger_is_known_by_every_word_of_its_entries(paper: Certified) -> None:
+    words = {field.name: "another" for field in fields(LEDGER[0]) if field.name != "verdict"}
+    digests = {ledger_digest([replace(LEDGER[0], **{name: word})]) for name, word in words.items()}
+    assert len({ledger_digest(LEDGER), *digests}) == len(words) + 1
 
 
 def test_a_private_key_is_private_and_never_overwritten(paper: Certified) -> None:

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, cast
 
 from dougong.errors import InputError
@@ -122,19 +123,7 @@ def facts_of(record: RunRecord, reckoning: Reckoning) -> dict[str, Any]:
 
 def ledger_digest(entries: Sequence[Entry]) -> str:
     """Return the sha256 of ledgers."""
-    plain = sorted(
-        [
-            each.backend,
-            each.cases,
-            str(each.verdict),
-            each.element,
-            each.version,
-            each.reason,
-            each.link,
-            each.since,
-        ]
-        for each in entries
-    )
+    plain = sorted([str(value) for value in astuple(each)] for each in entries)
     return hashlib.sha256(canonical(plain)).hexdigest()
 
 
