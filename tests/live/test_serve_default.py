@@ -1,6 +1,6 @@
 """The default model behind real clients: needs xllamacpp, the web packages, and the model or a way to PyPI.
 
-Run with ``DOUGONG_LIVE=1 pytest tests/live``, in an environment with ``dougong[local]``, openai and langchain-openai.
+Run with ``DOUGONG_LIVE=1 pytest tests/live``, in an environment with ``dougong[local]``, openai, langchain-openai, and litellm with mcp.
 """
 
 from __future__ import annotations
@@ -204,6 +204,39 @@ def test_langchain_is_a_second_client(served: Served) -> None:
     called = chat.bind_tools([TOOL], tool_choice="get_weather").invoke("Weather in Paris?")
     assert called.tool_calls[0]["name"] == "get_weather"
     assert set(called.tool_calls[0]["args"]) == {"city", "unit"}
+
+
+@pytest.mark.filterwarnings("ignore")  # LiteLLM's own, at import and on use
+def test_litellm_is_a_third_client(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it fetches a list of prices
+    litellm = pytest.importorskip("litellm", exc_type=ImportError)
+    asked = {
+        "model": f"openai/{MODEL}",
+        "api_base": served.url,
+        "api_key": "live-key",
+        "messages": say("Say hello."),
+        "max_tokens": 16,
+        "temperature": 0,
+    }
+    whole = litellm.completion(**asked)
+    assert whole.choices[0].message.content
+    assert whole.usage.completion_tokens <= 16
+    pieces = list(litellm.completion(**asked, stream=True, stream_options={"include_usage": True}))
+    built = litellm.stream_chunk_builder(pieces)
+    assert built.choices[0].message.content == whole.choices[0].message.content
+    assert built.usage.completion_tokens == whole.usage.completion_tokens
+    assert built.usage.prompt_tokens == whole.usage.prompt_tokens
+    tools = {"tools": [TOOL], "tool_choice": "required", "max_tokens": 80}
+    for stream in (False, True):
+        told = litellm.completion(**{**asked, **tools, "messages": say("Weather in Paris?")}, stream=stream)
+        told = litellm.stream_chunk_builder(list(told)) if stream else told
+        (call,) = told.choices[0].message.tool_calls
+        assert call.function.name == "get_weather"
+        assert set(json.loads(call.function.arguments)) == {"city", "unit"}
+    with pytest.raises(litellm.AuthenticationError):
+        litellm.completion(**{**asked, "api_key": "wrong"})
+    with pytest.raises(litellm.NotFoundError):
+        litellm.completion(**{**asked, "model": "openai/other"})
 
 
 def test_the_default_model_is_on_record() -> None:
