@@ -11,14 +11,24 @@ from typing import Any
 
 import pytest
 
+from dougong.engines.checks import nodes_of
 from dougong.engines.llamacpp import LlamaCpp
 from dougong.engines.openai import OpenAi
-from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Model, Parallel, Presence
+from dougong.engines.port import (
+    Capabilities,
+    LaunchCommand,
+    LaunchRequest,
+    Model,
+    NodePlace,
+    Parallel,
+    Presence,
+)
 from dougong.engines.registry import choose_engine, load_engines
 from dougong.engines.sglang import QUANTIZATIONS, Sglang
 from dougong.engines.vllm import KV_DTYPES, ONLINE, Vllm
 from dougong.errors import EnvironmentLacking, InputError
 from dougong.testing.check_engine import check_engine, request_for
+from engines.deployments import DEPLOYMENTS, request_of
 
 FLAGS = Path(__file__).parent / "flags"
 TABLES: dict[str, dict[str, Any]] = {
@@ -63,6 +73,20 @@ def large(platform: str = "cuda", **words: Any) -> LaunchRequest:
     return LaunchRequest(**{**told, **words})
 
 
+def each_node(request: LaunchRequest) -> list[LaunchRequest]:
+    """The request as the first and the last of its nodes get it."""
+    nodes = nodes_of(request)
+    places = [NodePlace(rank=rank, nodes=nodes, head="10.0.0.1", port=20_000) for rank in (0, nodes - 1)]
+    return [replace(request, node=place) for place in places] if nodes > 1 else [request]
+
+
+def test_nodes_of_a_replica_have_as_many_devices_each() -> None:
+    def nodes(devices: int, per_node: int) -> int:
+        return nodes_of(large(parallel=Parallel(tp=devices), node_devices=per_node))
+
+    assert (nodes(16, 16), nodes(24, 16), nodes(20, 8), nodes(7, 4)) == (1, 2, 4, 7)
+
+
 def test_every_adapter_of_ours_loads() -> None:
     assert FAILED == {}
     assert {"llamacpp", "openai", "sglang", "vllm"} <= set(ENGINES)
@@ -74,15 +98,16 @@ def test_the_battery(name: str) -> None:
     check_engine(ENGINES[name])
 
 
-@pytest.mark.parametrize("platform", ["cuda", "ascend", "kunlun", "gaudi"])
-@pytest.mark.parametrize("role", ["both", "prefill", "decode"])
-def test_vllm_knows_every_flag_it_is_given(platform: str, role: str) -> None:
-    table, known = TABLES["vllm"], set(TABLES["vllm"]["flags"])
-    told = flags(Vllm().command(large(platform, role=role)))
-    unknown = [flag for flag in told if flag not in known and flag.replace("--no-", "--") not in known]
-    assert not unknown, f"vLLM {table['version']} has no {unknown}"
-    assert told["--kv-cache-dtype"] in table["choices"]["--kv-cache-dtype"]
-    assert told["--quantization"] in table["choices"]["--quantization"]
+@pytest.mark.parametrize("platform", ["cuda", "ascend", "metax", "kunlun", "gaudi"])
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_vllm_knows_every_flag_it_is_given(platform: str, name: str) -> None:
+    table, known = TABLES["vllm"], {*TABLES["vllm"]["flags"], "--headless"}
+    for request in each_node(request_of(name, platform)):
+        told = flags(Vllm().command(request))
+        unknown = [flag for flag in told if flag not in known and flag.replace("--no-", "--") not in known]
+        assert not unknown, f"vLLM {table['version']} has no {unknown}"
+        assert told.get("--kv-cache-dtype", "auto") in table["choices"]["--kv-cache-dtype"]
+        assert told.get("--quantization", "fp8") in table["choices"]["--quantization"]
 
 
 def test_every_word_that_vllm_may_be_given_is_its_own() -> None:
@@ -94,15 +119,20 @@ def test_every_word_that_vllm_may_be_given_is_its_own() -> None:
 
 
 @pytest.mark.parametrize("platform", ["cuda", "ascend", "cpu"])
-@pytest.mark.parametrize("role", ["both", "prefill", "decode"])
-def test_sglang_knows_every_flag_it_is_given(platform: str, role: str) -> None:
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_sglang_knows_every_flag_it_is_given(platform: str, name: str) -> None:
     table = TABLES["sglang"]
-    told = flags(Sglang().command(large(platform, role=role, devices=())))
-    unknown = [flag for flag in told if flag not in table["flags"]]
-    assert not unknown, f"SGLang {table['version']} has no {unknown}"
-    for flag, choices in table["choices"].items():
-        if told.get(flag) is not None:
-            assert told[flag] in choices, flag
+    for request in each_node(request_of(name, platform)):
+        told = flags(Sglang().command(request))
+        unknown = [flag for flag in told if flag not in table["flags"]]
+        assert not unknown, f"SGLang {table['version']} has no {unknown}"
+        for flag, choices in table["choices"].items():
+            if told.get(flag) is not None:
+                assert told[flag] in choices, flag
+
+
+def test_every_word_that_sglang_may_be_given_is_its_own() -> None:
+    table = TABLES["sglang"]
     assert set(QUANTIZATIONS.values()) <= set(table["choices"]["--quantization"])
 
 
@@ -116,8 +146,61 @@ def test_vllm_counts_per_data_parallel_rank() -> None:
     assert told["--max-num-batched-tokens"] == "512"
 
 
+def test_both_sides_of_a_transfer_draft_by_one_method() -> None:
+    # NIXL's handshake compares the methods, and a prefill replica without drafts would be refused.
+    sides = {}
+    for role, cut in (("prefill", Parallel(tp=8)), ("decode", Parallel(tp=4, attn_dp=4, ep=16))):
+        command = Vllm().command(large(role=role, parallel=cut, draft_tokens=3))
+        sides[role] = json.loads(flags(command)["--speculative-config"] or "")
+    assert sides["prefill"] == {"method": "mtp", "num_speculative_tokens": 1}
+    assert sides["decode"] == {"method": "mtp", "num_speculative_tokens": 3}
+
+
+@pytest.mark.parametrize(
+    ("engine", "platform", "role", "cut", "peer", "fault"),
+    [
+        (Vllm(), "cuda", "decode", Parallel(pp=2), Parallel(), "pipeline stages, and PP is 2"),
+        (Vllm(), "cuda", "decode", Parallel(cp=2), Parallel(), "context parallelism, and CP is 2"),
+        (Vllm(), "ascend", "decode", Parallel(tp=2), Parallel(tp=1), "1 is less than 2"),
+        (Vllm(), "ascend", "prefill", Parallel(tp=1, pp=16), Parallel(tp=2), "1 is less than 2"),
+        (Vllm(), "ascend", "prefill", Parallel(pp=2, cp=2), Parallel(), "cannot both hand over"),
+        (Sglang(), "cuda", "decode", Parallel(pp=2), Parallel(pp=4), "must be 1 or that of prefill, 4"),
+        (Sglang(), "cuda", "both", Parallel(pp=2), None, "drafts over pipeline stages"),
+        (Sglang(), "mthreads", "both", Parallel(cp=2), None, "cuts no context"),
+    ],
+)
+def test_what_an_engine_refuses_when_it_starts_is_refused_before(
+    engine: Any, platform: str, role: str, cut: Parallel, peer: Parallel | None, fault: str
+) -> None:
+    words = {"quantization": None, "kv_dtype": None, "devices": ()}
+    with pytest.raises(InputError, match=fault):
+        engine.command(large(platform, role=role, parallel=cut, peer=peer, **words))
+
+
+def test_the_port_of_a_handshake_keeps_clear_of_the_transfers() -> None:
+    def port(**words: Any) -> int:
+        request = large("ascend", transfer_port=None, quantization=None, parallel=Parallel(tp=2), **words)
+        return int(json.loads(flags(Vllm().command(request))["--kv-transfer-config"] or "")["kv_port"])
+
+    assert port(node_devices=16, devices=()) == 36_000
+    assert port(node_devices=8, devices=()) == 28_000
+    assert port(node_devices=16, devices=(4, 5)) == 36_004
+
+
+def test_sglang_takes_whole_pages_of_every_group() -> None:
+    request = large(role="both", parallel=Parallel(attn_dp=8, ep=8), chunk_tokens=2500)
+    assert flags(Sglang().command(request))["--chunked-prefill-size"] == "3072"
+
+
+def test_a_prompt_is_dealt_out_as_the_model_wants_it() -> None:
+    for family, strategy in (("deepseek_v32", "interleave"), ("deepseek_v3", "zigzag")):
+        model = Model(location="m", format="safetensors", name="m", config={"model_type": family})
+        request = large(role="both", model=model, parallel=Parallel(cp=2))
+        assert flags(Sglang().command(request))["--cp-strategy"] == strategy
+
+
 def test_sglang_counts_attention_groups_inside_its_tensor_group() -> None:
-    told = flags(Sglang().command(large(role="both")))
+    told = flags(Sglang().command(large(role="prefill")))
     assert told["--tp-size"] == "32"
     assert told["--attn-dp-size"] == "8"
     assert told["--attn-cp-size"] == "2"
@@ -134,14 +217,15 @@ def test_a_cut_that_vllm_cannot_make_is_refused_with_all_else() -> None:
 
 
 def test_ascend_has_words_of_its_own() -> None:
-    request = large("ascend", quantization="int8", peer=Parallel(attn_dp=32, ep=32), devices=(0, 1))
+    cut, peer = Parallel(tp=2, pp=2, attn_dp=8, ep=16), Parallel(attn_dp=32, ep=32)
+    request = large("ascend", quantization="int8", parallel=cut, peer=peer, devices=(0, 1))
     command = Vllm().command(request)
     told = flags(command)
     assert told["--quantization"] == "ascend"
     transfer = json.loads(told["--kv-transfer-config"] or "")
     assert transfer["kv_connector"] == "MooncakeConnectorV1"
     assert transfer["kv_connector_extra_config"] == {
-        "prefill": {"dp_size": 8, "tp_size": 2},
+        "prefill": {"dp_size": 8, "tp_size": 2, "pp_size": 2},
         "decode": {"dp_size": 32, "tp_size": 1},
     }
     assert command.env["ASCEND_RT_VISIBLE_DEVICES"] == "0,1"

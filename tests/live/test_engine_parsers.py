@@ -1,43 +1,32 @@
-"""Arguments held to the engines' own parsers, where an engine is installed; elsewhere the recorded flags stand in."""
+"""Arguments held to the engines' own parsers and checks, where an engine is installed; elsewhere the recorded
+flags stand in.
+
+Neither needs its chip: SGLang's wheel and vLLM's with ``VLLM_TARGET_DEVICE=cpu`` parse and check on any machine.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dougong.engines.port import LaunchRequest, Model, Parallel
+from dougong.engines.checks import nodes_of
+from dougong.engines.port import LaunchRequest, NodePlace
 from dougong.engines.sglang import Sglang
 from dougong.engines.vllm import Vllm
+from engines.deployments import DEPLOYMENTS, request_of, write_model
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("DOUGONG_LIVE"), reason="imports an engine, which takes long; set DOUGONG_LIVE=1"
-)
-
-
-def large(role: str) -> LaunchRequest:
-    """A request that says everything that can be said."""
-    return LaunchRequest(
-        model=Model(location="deepseek-ai/DeepSeek-R1", format="safetensors", name="r1"),
-        served_name="r1",
-        port=8001,
-        platform="cuda",
-        parallel=Parallel(tp=2, pp=2, cp=2, attn_dp=8, ep=32),
-        context_tokens=8192,
-        max_sequences=100,
-        chunk_tokens=4096,
-        draft_tokens=2,
-        memory_frac=0.9,
-        dtype="bf16",
-        quantization="fp8",
-        kv_dtype="fp8_e4m3",
-        role=role,
-        transfer_port=20001,
-        api_key="dg-k",
-    )
+pytestmark = [
+    pytest.mark.skipif(
+        not os.environ.get("DOUGONG_LIVE"), reason="imports an engine, which takes long; set DOUGONG_LIVE=1"
+    ),
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 def imported(*names: str) -> Any:
@@ -50,34 +39,92 @@ def imported(*names: str) -> Any:
     pytest.skip(f"not here: {names[0].partition('.')[0]}")
 
 
-@pytest.mark.parametrize("role", ["both", "prefill", "decode"])
-@pytest.mark.filterwarnings("ignore")
-def test_sglangs_own_parser_takes_them(role: str) -> None:
+def each_node(request: LaunchRequest) -> list[LaunchRequest]:
+    """The request as its first and its last node get it."""
+    nodes = nodes_of(request)
+    if nodes == 1:
+        return [request]
+    return [
+        replace(request, node=NodePlace(rank=rank, nodes=nodes, head="10.0.0.1", port=20_000))
+        for rank in (0, nodes - 1)
+    ]
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_sglangs_own_parser_and_checks_take_them(name: str, tmp_path: Path) -> None:
     server = imported("sglang.srt.server_args")
+    checks = imported("sglang.srt.arg_groups.validation_hook")
     parser = argparse.ArgumentParser()
     server.ServerArgs.add_cli_args(parser)
-    command = Sglang().command(large(role))
-    told = parser.parse_args(list(command.argv[3:]))
-    assert (told.tp_size, told.pp_size, told.attn_dp_size, told.attn_cp_size, told.ep_size) == (
-        32,
-        2,
-        8,
-        2,
-        32,
-    )
-    assert (told.context_length, told.max_running_requests, told.chunked_prefill_size) == (8192, 100, 4096)
-    assert told.kv_cache_dtype == "fp8_e4m3"
-    assert told.disaggregation_mode == ("null" if role == "both" else role)
+    for request in each_node(request_of(name, location=write_model(tmp_path))):
+        told = parser.parse_args(list(Sglang().command(request).argv[3:]))
+        cut = request.parallel
+        assert (told.tp_size, told.pp_size, told.attn_dp_size, told.attn_cp_size, told.ep_size) == (
+            cut.width,
+            cut.pp,
+            cut.attn_dp,
+            cut.cp,
+            cut.ep,
+        )
+        assert told.disaggregation_mode == ("null" if request.role == "both" else request.role)
+        arguments = server.ServerArgs.from_cli_args(told)
+        arguments.resolve_once()
+        checks.check_server_args(arguments)
+        if request.chunk_tokens and request.role != "decode":
+            # SGLang divides a replica's chunk among its attention groups.
+            view = imported("sglang.srt.arg_groups.overrides").resolved_view(arguments)
+            chunk = view.chunked_prefill_size * cut.attn_dp
+            assert request.chunk_tokens <= chunk < request.chunk_tokens + 128 * cut.attn_dp
 
 
-@pytest.mark.parametrize("role", ["both", "prefill", "decode"])
-@pytest.mark.filterwarnings("ignore")
-def test_vllms_own_parser_takes_them(role: str) -> None:
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_vllms_own_parser_and_configuration_take_them(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")  # what it takes on a chip by itself
     words = imported("vllm.entrypoints.common.cli_args", "vllm.entrypoints.openai.cli_args")
     flexible = imported("vllm.utils.argparse_utils", "vllm.utils").FlexibleArgumentParser
     parser = words.make_arg_parser(flexible())
-    command = Vllm().command(large(role))
-    start = command.argv.index("--served-model-name")
-    told = parser.parse_args(list(command.argv[start:]))
-    assert (told.tensor_parallel_size, told.data_parallel_size, told.enable_expert_parallel) == (2, 8, True)
-    assert (told.max_model_len, told.max_num_seqs, told.max_num_batched_tokens) == (8192, 13, 512)
+    location = write_model(tmp_path)
+    for request in each_node(request_of(name, location=location)):
+        command = Vllm().command(request)
+        start = command.argv.index("--served-model-name")
+        told = parser.parse_args(["--model", location, "--skip-tokenizer-init", *command.argv[start:]])
+        words.validate_parsed_serve_args(told)
+        arguments = imported("vllm.engine.arg_utils").AsyncEngineArgs.from_cli_args(told)
+        config = arguments.create_engine_config(headless=told.headless)
+        parallel, cut, nodes = config.parallel_config, request.parallel, nodes_of(request)
+        assert (parallel.tensor_parallel_size, parallel.pipeline_parallel_size) == (cut.tp, cut.pp)
+        assert (parallel.data_parallel_size, parallel.prefill_context_parallel_size) == (cut.attn_dp, cut.cp)
+        assert parallel.enable_expert_parallel == (cut.ep > 1)
+        assert parallel.data_parallel_size_local == max(cut.attn_dp // nodes, 1)
+        if request.context_tokens:
+            assert config.model_config.max_model_len == request.context_tokens
+        if request.max_sequences:
+            assert config.scheduler_config.max_num_seqs * cut.attn_dp >= request.max_sequences
+        if request.draft_tokens:
+            assert config.speculative_config.method == "mtp"
+        if request.role != "both":
+            assert config.kv_transfer_config.kv_connector == "NixlConnector"
+
+
+@pytest.mark.parametrize(
+    ("module", "flag"), [("vllm_router", "vllm_pd_disaggregation"), ("sglang_router", "pd_disaggregation")]
+)
+def test_the_routers_own_parser_takes_its_words(module: str, flag: str) -> None:
+    launcher = imported(f"{module}.launch_router")
+    router = (Vllm if module == "vllm_router" else Sglang)().router
+    words = router(
+        "cuda",
+        [("http://10.0.0.1:8001", 8998), ("http://10.0.0.2:8001", 8999)],
+        ["http://10.0.0.3:8001"],
+        8000,
+    )
+    start = next(place for place, word in enumerate(words) if word.startswith("--"))
+    told = launcher.parse_router_args(list(words[start:]))
+    assert getattr(told, flag) is True
+    assert [url for url, _ in told.prefill_urls] == ["http://10.0.0.1:8001", "http://10.0.0.2:8001"]
+    assert told.decode_urls == ["http://10.0.0.3:8001"]
+    assert told.port == 8000
+    if module == "sglang_router":
+        assert [port for _, port in told.prefill_urls] == [8998, 8999]

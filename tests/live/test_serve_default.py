@@ -1,6 +1,7 @@
 """The default model behind real clients: needs xllamacpp, the web packages, and the model or a way to PyPI.
 
-Run with ``DOUGONG_LIVE=1 pytest tests/live``, in an environment with ``dougong[local]``, openai, langchain-openai, and litellm with mcp.
+Run with ``DOUGONG_LIVE=1 pytest tests/live``, in an environment with ``dougong[local]``, openai, langchain-openai,
+and litellm with mcp.
 """
 
 from __future__ import annotations

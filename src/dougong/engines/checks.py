@@ -63,12 +63,21 @@ def refuse(engine: Engine, request: LaunchRequest, *more: str, devices: int | No
 def spans_nodes(request: LaunchRequest, words: str) -> list[str]:
     """Return a note for a replica that is wider than a node: what to add on each of them."""
     wanted, per_node = request.parallel.devices, request.node_devices
-    if per_node is None or wanted <= per_node:
+    if per_node is None or wanted <= per_node or request.node is not None:
         return []
-    nodes = -(-wanted // per_node)
+    nodes = nodes_of(request)
     return [
         f"one replica spans {nodes} nodes of {per_node} devices: on each, add {words.format(nodes=nodes)}"
     ]
+
+
+def nodes_of(request: LaunchRequest) -> int:
+    """Return how many nodes one replica spans; engines want the same number of devices on each."""
+    wanted, per_node = request.parallel.devices, request.node_devices or request.parallel.devices
+    nodes = -(-wanted // per_node)
+    while wanted % nodes:
+        nodes += 1
+    return nodes
 
 
 def _listed(words: Sequence[str]) -> str:

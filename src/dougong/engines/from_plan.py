@@ -17,8 +17,6 @@ from dougong.errors import InputError
 SCHEMAS = (1, 2)
 FILE_BYTES = 64 << 20
 
-_TRANSFER_PORT = 20001
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPool:
@@ -123,7 +121,8 @@ def _planned(
         raise InputError(f"{system_id}: no engine is known for {chip.name}, {chip.runtime}")
     if model is None:
         where = repository(model_id, catalog) or model_id
-        model = Model(location=where, format="safetensors", name=model_id, source=f"hf:{where}")
+        said = {"model_type": catalog.model(model_id).family}
+        model = Model(location=where, format="safetensors", name=model_id, source=f"hf:{where}", config=said)
     load = request["workload"]
     context = request.get("max_context_tokens") or load["prompt_tokens"] + load["output_tokens"]
     cuts = {str(pool["phase"]): _parallel(pool["layout"]) for pool in option["pools"]}
@@ -139,10 +138,9 @@ def _planned(
             context_tokens=math.ceil(float(context)),
             max_sequences=max(1, round(float(pool["sequences_per_replica"]))),
             chunk_tokens=None if phase == "decode" else max(1, round(float(pool["tokens_per_step"]))),
-            draft_tokens=int(request.get("draft_tokens") or 0) if phase != "prefill" else 0,
+            draft_tokens=int(request.get("draft_tokens") or 0),
             kv_dtype=request.get("kv_dtype"),
             role=phase,
-            transfer_port=_TRANSFER_PORT if len(cuts) > 1 else None,
             peer=peers[0] if peers else None,
             node_devices=catalog.system(system_id).chips_per_node * chip.devices,
         )

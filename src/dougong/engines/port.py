@@ -73,6 +73,26 @@ class Parallel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlace:
+    """Where one node stands among those of a replica that is wider than a node.
+
+    Attributes
+    ----------
+    rank, nodes
+        Which of how many, counted from 0.
+    head
+        Address of the first node.
+    port
+        Where the nodes meet on it; the one after it is theirs as well.
+    """
+
+    rank: int
+    nodes: int
+    head: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
     """One replica that is to run, complete; ``None`` leaves the choice to the engine.
 
@@ -101,6 +121,8 @@ class LaunchRequest:
         How the replicas of the other role are cut, where there are two roles.
     node_devices
         Devices of one node; a replica with more spans several nodes, each with a command of its own.
+    node
+        Which of these nodes the command is for; None where that is left open.
     api_key
         The secret of this launch; engines that take one refuse other callers.
     extra
@@ -128,6 +150,7 @@ class LaunchRequest:
     transfer_port: int | None = None
     peer: Parallel | None = None
     node_devices: int | None = None
+    node: NodePlace | None = None
     api_key: str | None = None
     extra: tuple[str, ...] = ()
 

@@ -1,11 +1,13 @@
 """SGLang: arguments of ``sglang.launch_server``.
 
-The flags are those of SGLang 0.5.23; a test holds them to a table read from that release.
+The flags are those of SGLang 0.5.23; a test holds them to a table read from that release, and another to its own
+parser and checks where it is installed.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from dougong.engines.checks import refuse, spans_nodes
 from dougong.engines.platforms import PLATFORMS, visibility
@@ -26,6 +28,12 @@ QUANTIZATIONS = {
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 BOOTSTRAP_PORT = 8998
+
+_PAGE_TOKENS = 128
+"""A step's prompt tokens must be whole pages of every attention group; no page of 0.5.23 is longer."""
+
+_INTERLEAVED = ("deepseek_v32", "DeepseekV32ForCausalLM")
+"""Models whose prompts are dealt to the context-parallel ranks token by token; others go by two blocks each."""
 
 
 class Sglang:
@@ -62,6 +70,7 @@ class Sglang:
             f"dtype {request.dtype} is none of {', '.join(DTYPES)}"
             if request.dtype is not None and request.dtype not in DTYPES
             else "",
+            *_faults(request),
         )
         flags = _flags(request)
         words = [
@@ -87,6 +96,29 @@ class Sglang:
             ),
         )
 
+    def router(
+        self, platform: str, prefill: Sequence[tuple[str, int]], decode: Sequence[str], port: int
+    ) -> tuple[str, ...]:
+        """Return what stands between prefill and decode replicas; parameters as those of vLLM's."""
+        words = [word for url, at in prefill for word in ("--prefill", url, str(at))]
+        words += [word for url in decode for word in ("--decode", url)]
+        here = ("--host", "127.0.0.1", "--port", str(port))
+        return ("python3", "-m", "sglang_router.launch_router", "--pd-disaggregation", *words, *here)
+
+
+def _faults(request: LaunchRequest) -> list[str]:
+    """Return what SGLang's own checks refuse (arg_groups/validation_hook.py and disaggregation/common, 0.5.23)."""
+    cut, faults = request.parallel, list[str]()
+    if ":" in request.served_name:
+        faults.append(f"the name {request.served_name!r} has a colon, which stands before an adapter")
+    if request.draft_tokens and cut.pp > 1 and request.role != "prefill":
+        faults.append(f"it drafts over pipeline stages in a prefill replica alone, and PP is {cut.pp}")
+    if request.role == "decode" and request.peer is not None and cut.pp not in (1, request.peer.pp):
+        faults.append(f"PP of decode is {cut.pp}, and must be 1 or that of prefill, {request.peer.pp}")
+    if cut.cp > 1 and request.platform == "mthreads":
+        faults.append(f"it cuts no context on Moore Threads, and CP is {cut.cp}")
+    return faults
+
 
 def _flags(request: LaunchRequest) -> dict[str, object]:
     """Return flags with their values; None is a flag without one."""
@@ -109,12 +141,15 @@ def _flags(request: LaunchRequest) -> dict[str, object]:
     flags |= {name: degree for name, degree in degrees.items() if degree > 1}
     if cut.cp > 1:
         flags["--enable-prefill-cp"] = None
+        dealt = {request.model.config.get("model_type"), request.model.config.get("architecture")}
+        flags["--cp-strategy"] = "interleave" if dealt & set(_INTERLEAVED) else "zigzag"
     if request.context_tokens is not None:
         flags["--context-length"] = request.context_tokens
     if request.max_sequences is not None:
         flags["--max-running-requests"] = request.max_sequences
     if request.chunk_tokens is not None:
-        flags["--chunked-prefill-size"] = request.chunk_tokens
+        pages = _PAGE_TOKENS * cut.attn_dp
+        flags["--chunked-prefill-size"] = -(-request.chunk_tokens // pages) * pages
     if request.memory_frac is not None:
         flags["--mem-fraction-static"] = f"{request.memory_frac:g}"
     if request.dtype is not None:
@@ -136,7 +171,12 @@ def _flags(request: LaunchRequest) -> dict[str, object]:
         if request.platform == "ascend":
             flags["--disaggregation-transfer-backend"] = "ascend"
         if request.role == "prefill":
-            flags["--disaggregation-bootstrap-port"] = request.transfer_port or BOOTSTRAP_PORT
+            flags["--disaggregation-bootstrap-port"] = request.transfer_port or BOOTSTRAP_PORT + (
+                request.devices[0] if request.devices else 0
+            )
     if request.embeddings:
         flags["--is-embedding"] = None
+    if (node := request.node) is not None:
+        flags |= {"--nnodes": node.nodes, "--node-rank": node.rank}
+        flags["--dist-init-addr"] = f"{node.head}:{node.port}"
     return flags

@@ -1,6 +1,7 @@
 """vLLM and its hardware plugins: arguments of ``vllm serve``, and what each platform wants besides.
 
-The flags are those of vLLM 0.33.0; a test holds them to a table read from that release.
+The flags are those of vLLM 0.33.0; a test holds them to a table read from that release, and another to its own
+parser where it is installed. What vLLM-Ascend wants besides is that of its commit 182b75e of 2026-08-22.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dougong.engines.checks import refuse, spans_nodes
 from dougong.engines.platforms import PLATFORMS, visibility
 from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence
 from dougong.engines.presence import distribution_version, has_module
+from dougong.engines.vllm_transfer import transfer, transfer_env, transfer_faults
 
 KV_DTYPES = {
     "bf16": "bfloat16",
@@ -38,8 +40,6 @@ _SOON: Mapping[str, tuple[str, ...]] = {
 _ENV: Mapping[str, Mapping[str, str]] = {
     "gaudi": {"PT_HPU_LAZY_MODE": "1"},  # Intel Gaudi: graphs are captured in lazy mode
 }
-
-_KV_PORT = 20001
 
 
 class Vllm:
@@ -87,6 +87,7 @@ class Vllm:
             if request.dtype is not None and request.dtype not in DTYPES
             else "",
             _quantization_fault(request),
+            *transfer_faults(request),
         )
         flags = _flags(request)
         words = [
@@ -106,7 +107,7 @@ class Vllm:
             env={
                 **visibility(request.platform, request.devices),
                 **_ENV.get(request.platform, {}),
-                **_transfer_env(request),
+                **transfer_env(request),
                 **({"VLLM_API_KEY": request.api_key} if request.api_key else {}),
             },
             secrets=frozenset({"VLLM_API_KEY"}),
@@ -115,6 +116,35 @@ class Vllm:
             api_key=request.api_key,
             notes=tuple(notes),
         )
+
+    def router(
+        self, platform: str, prefill: Sequence[tuple[str, int]], decode: Sequence[str], port: int
+    ) -> tuple[str, ...]:
+        """Return what stands between prefill and decode replicas, listening on loopback.
+
+        Parameters
+        ----------
+        prefill
+            URL of each, and the port of its transfer.
+        decode
+            URL of each.
+        """
+        here = ("--host", "127.0.0.1", "--port", str(port))
+        if platform != "ascend":
+            urls = [("--prefill", url) for url, _ in prefill] + [("--decode", url) for url in decode]
+            return (
+                "vllm-router",
+                "--vllm-pd-disaggregation",
+                *(word for pair in urls for word in pair),
+                *here,
+            )
+        sides = (("prefiller", [url for url, _ in prefill]), ("decoder", list(decode)))
+        words: list[str] = []
+        for side, urls_of in sides:
+            places = [url.removeprefix("http://").rpartition(":") for url in urls_of]
+            words += [f"--{side}-hosts", *(host for host, _, _ in places)]
+            words += [f"--{side}-ports", *(at for _, _, at in places)]
+        return ("python3", "load_balance_proxy_server_example.py", *here, *words)
 
 
 def _program() -> tuple[str, ...]:
@@ -157,13 +187,20 @@ def _flags(request: LaunchRequest) -> dict[str, object]:
     if request.kv_dtype is not None:
         flags["--kv-cache-dtype"] = KV_DTYPES[request.kv_dtype]
     if request.draft_tokens:
-        flags["--speculative-config"] = json.dumps(
-            {"method": "mtp", "num_speculative_tokens": request.draft_tokens}
-        )
+        # Both sides of a transfer must name the same method (NIXL's handshake); a prefill replica drafts once.
+        drafts = 1 if request.role == "prefill" else request.draft_tokens
+        flags["--speculative-config"] = json.dumps({"method": "mtp", "num_speculative_tokens": drafts})
     if request.role != "both":
-        flags["--kv-transfer-config"] = json.dumps(_transfer(request))
+        flags["--kv-transfer-config"] = json.dumps(transfer(request))
     if request.embeddings:
         flags["--runner"] = "pooling"
+    if (node := request.node) is not None:
+        flags |= {"--nnodes": node.nodes, "--node-rank": node.rank}
+        flags |= {"--master-addr": node.head, "--master-port": node.port}
+        if ranks > 1:
+            flags["--data-parallel-rpc-port"] = node.port + 1
+        if node.rank:
+            flags["--headless"] = None  # the first node answers for all
     return flags
 
 
@@ -182,36 +219,6 @@ def _quantization_fault(request: LaunchRequest) -> str:
         f"{request.quantization} weights are made beforehand: take a checkpoint that has them, and no flag is "
         f"needed; on loading, vLLM makes {', '.join(ONLINE)}"
     )
-
-
-def _transfer(request: LaunchRequest) -> dict[str, object]:
-    producer = request.role == "prefill"
-    role = "kv_producer" if producer else "kv_consumer"
-    if request.platform != "ascend":
-        return {"kv_connector": "NixlConnector", "kv_role": role}
-    # The plugin's connector has to know how both sides are cut.
-    own = request.parallel
-    other = request.peer or own
-    prefill, decode = (own, other) if producer else (other, own)
-    sizes = {
-        name: {"dp_size": cut.attn_dp, "tp_size": cut.tp}
-        for name, cut in (("prefill", prefill), ("decode", decode))
-    }
-    return {
-        "kv_connector": "MooncakeConnectorV1",
-        "kv_role": role,
-        "kv_port": str(request.transfer_port or _KV_PORT),
-        "kv_connector_extra_config": sizes,
-    }
-
-
-def _transfer_env(request: LaunchRequest) -> dict[str, str]:
-    if request.role == "both" or request.platform == "ascend" or request.transfer_port is None:
-        return {}
-    return {
-        "VLLM_NIXL_SIDE_CHANNEL_HOST": request.host,
-        "VLLM_NIXL_SIDE_CHANNEL_PORT": str(request.transfer_port),
-    }
 
 
 def _notes(request: LaunchRequest) -> list[str]:
