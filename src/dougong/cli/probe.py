@@ -20,7 +20,7 @@ WHAT, OUTPUTS = "What", "Output"
     "probe", cls=SectionedCommand, short_help="Measure this machine, so that it can be planned for."
 )
 @click.option(
-    "--threads", cls=Option, section=WHAT, metavar="N", help="Threads that compute [all processors]."
+    "--threads", cls=Option, section=WHAT, metavar="N", help="Threads that compute [as many as serve takes]."
 )
 @click.option(
     "--device",
@@ -65,11 +65,12 @@ def probe(threads: str | None, device: str | None, quick: bool, out: str | None,
         faults.add("--out", f"{str(folder)!r} is no folder")
     faults.raise_if_any()
 
+    from dougong.engines.devices.host import worker_threads
     from dougong.measure.probe import records
     from dougong.measure.probe.run import probe as run_probe
 
     told = _Told()
-    probed = run_probe(threads=count, device=device, quick=quick, on_row=told.row)
+    probed = run_probe(threads=count or worker_threads(), device=device, quick=quick, on_row=told.row)
     told.end()
     records.write(folder, probed.rows, probed.fitted, threads=probed.threads)
     click.echo(f"written: {folder}", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -29,12 +28,12 @@ class Probed:
 
 def probe(
     *,
-    threads: int | None = None,
+    threads: int,
     device: str | None = None,
     quick: bool = False,
     on_row: Callable[[Row], None] | None = None,
 ) -> Probed:
-    """Measure this machine with ``threads`` threads [all processors this process may use].
+    """Measure this machine with ``threads`` threads.
 
     Parameters
     ----------
@@ -50,7 +49,6 @@ def probe(
     EnvironmentLacking
         If a library that was asked for is not there, or its child fails.
     """
-    count = threads or processors()
     # What was asked for by name goes first: if it is not here, no minute is lost.
     libraries = [*([("torch", ("--device", device))] if device else []), ("numpy", ()), ("ggml", ())]
     rows: list[Row] = []
@@ -62,7 +60,7 @@ def probe(
             "dougong.measure.probe.child",
             library,
             "--threads",
-            str(count),
+            str(threads),
             *more,
         ]
         try:
@@ -74,15 +72,7 @@ def probe(
                 f"{error.message}: {'its kernels are' if library == 'ggml' else 'it is'} not measured"
             )
     processor = [row for row in rows if row.library != "torch" or device == "cpu"]
-    return Probed(rows=rows, fitted=fit(processor), threads=count, lacking=lacking)
-
-
-def processors() -> int:
-    """Processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this platform
-        return os.cpu_count() or 1
+    return Probed(rows=rows, fitted=fit(processor), threads=threads, lacking=lacking)
 
 
 def _rows(command: Sequence[str], on_row: Callable[[Row], None] | None) -> list[Row]:
