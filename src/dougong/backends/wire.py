@@ -4,8 +4,8 @@
 
     u32 length of the header · header (JSON) · the bytes of each array, in the header's order
 
-An array travels as the memory that it spans, with its strides and offset, so that a strided or expanded input arrives
-as one. The receiver lays guard zones around each.
+An array travels as the memory that it spans, with its strides, its offset and its place within a line of 16 bytes, so
+that a strided, expanded or unaligned input arrives as one. The receiver lays guard zones around each.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from dougong.backends.port import Array
 MOST_HEADER_BYTES = 1 << 24
 MOST_ARRAY_BYTES = 1 << 33
 GUARD_BYTES = 4096
+LINE_BYTES = 16
+"""What vector loads are aligned to: an array beside such a line stays beside it."""
 _GUARD = 0xA5
 _LENGTH = struct.Struct("<I")
 _DIMENSIONS = 16
@@ -67,6 +69,7 @@ def send(write: Writer, header: Mapping[str, Any], arrays: Mapping[str, Array]) 
             "shape": array.shape,
             "strides": array.strides,
             "offset": spans[name][1],
+            "beside": beside(array),
             "bytes": len(spans[name][0]),
         }
         for name, array in arrays.items()
@@ -112,16 +115,26 @@ def span(array: Array) -> tuple[memoryview, int]:
     return memoryview(memory).cast("B"), -low
 
 
+def beside(array: Array) -> int:
+    """Return how many bytes the memory of an array begins beside a line of :data:`LINE_BYTES`."""
+    if not array.size:
+        return 0
+    steps = (min(stride * (extent - 1), 0) for stride, extent in zip(array.strides, array.shape, strict=True))
+    return (array.ctypes.data + sum(steps)) % LINE_BYTES
+
+
 def _arrive(described: Mapping[str, Any], read: Reader) -> Guarded:
     dtype = dtype_of(str(described["dtype"]))
     if dtype.hasobject:
         raise BadFrame(f"an array of {dtype.name}")
     shape = tuple(int(extent) for extent in described["shape"])
     strides = tuple(int(stride) for stride in described["strides"])
-    size, offset = int(described["bytes"]), int(described["offset"])
+    size, offset, off_line = int(described["bytes"]), int(described["offset"]), int(described["beside"])
     if not 0 <= size <= MOST_ARRAY_BYTES or len(shape) > _DIMENSIONS or min(shape, default=0) < 0:
         raise BadFrame(f"an array of {size:,} bytes and shape {shape}")
-    memory = _aligned(size + 2 * GUARD_BYTES)
+    if not 0 <= off_line < LINE_BYTES:
+        raise BadFrame(f"an array {off_line} bytes beside a line of {LINE_BYTES}")
+    memory = _aligned(size + 2 * GUARD_BYTES, off_line)
     memory[:GUARD_BYTES] = memory[GUARD_BYTES + size :] = _GUARD
     read(memoryview(memory[GUARD_BYTES : GUARD_BYTES + size]))  # type: ignore[arg-type]
     if not size:
@@ -132,7 +145,7 @@ def _arrive(described: Mapping[str, Any], read: Reader) -> Guarded:
     return Guarded(array, memory, memory.tobytes())
 
 
-def _aligned(size: int) -> Array:
-    raw = np.empty(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+def _aligned(size: int, off_line: int) -> Array:
+    raw = np.empty(size + 64 + LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % 64 + off_line
     return raw[start : start + size]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from dougong.backends import Answer, Array, Backend, Call, Unsupported
-from dougong.backends.wire import span
+from dougong.backends.wire import LINE_BYTES, beside, span
 from dougong.backends.worker import unsteady
 from dougong.verify.judge import Outcome
 from dougong.verify.verdict import Verdict
@@ -38,8 +38,11 @@ def _changed(given: Mapping[str, Array], before: Mapping[str, Array]) -> str | N
 
 
 def _copy(array: Array) -> Array:
-    # Strides matter, and what lies between: the memory is copied, not the elements.
+    # Strides matter, what lies between, and where a line of memory begins: the memory is copied, not the elements.
     memory, offset = span(array)
-    return np.ndarray(
-        array.shape, array.dtype, bytearray(memory) if array.size else None, offset, array.strides
-    )
+    if not array.size:
+        return np.empty(array.shape, array.dtype)
+    raw = np.empty(len(memory) + 2 * LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % LINE_BYTES + beside(array)
+    raw[start : start + len(memory)] = memory
+    return np.ndarray(array.shape, array.dtype, raw.data, start + offset, array.strides)

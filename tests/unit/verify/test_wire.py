@@ -56,7 +56,7 @@ def test_what_is_no_frame_is_refused(text: bytes) -> None:
 
 
 def test_a_frame_cannot_reach_beyond_its_bytes() -> None:
-    body = b'{"arrays":[{"name":"x","dtype":"float32","shape":[8],"strides":[4],"offset":0,"bytes":4}]}'
+    body = b'{"arrays":[{"name":"x","dtype":"float32","shape":[8],"strides":[4],"offset":0,"beside":0,"bytes":4}]}'
     stream = io.BytesIO(len(body).to_bytes(4, "little") + body + b"    ")
     with pytest.raises(BadFrame):
         receive(lambda into: stream.readinto(into) and None)

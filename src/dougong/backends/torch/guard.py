@@ -8,6 +8,7 @@ import torch
 
 from dougong.backends.port import Array
 from dougong.backends.torch.arrays import to_tensor
+from dougong.backends.wire import beside
 
 _GUARD_BYTES = 4096  # keeps the alignment that kernels choose by
 _PATTERN = 0xA5
@@ -15,17 +16,21 @@ _PATTERN = 0xA5
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A tensor, the memory that it lies in, and what all of it held; no memory where the device has no such views."""
+    """A tensor, the memory that it lies in, what all of it held, and where in it the tensor starts [byte].
+
+    There is no memory where the device has no such views.
+    """
 
     tensor: torch.Tensor
     memory: torch.Tensor | None = None
     before: torch.Tensor | None = None
+    start: int = _GUARD_BYTES
 
     def changed(self) -> str | None:
         """Say what was written to: the tensor, or memory beside it."""
         if self.memory is None or self.before is None or torch.equal(self.memory, self.before):
             return None
-        inner = slice(_GUARD_BYTES, -_GUARD_BYTES)
+        inner = slice(self.start, -_GUARD_BYTES)
         same = torch.equal(self.memory[inner], self.before[inner])
         return "memory beside the input" if same else "the input itself"
 
@@ -39,10 +44,11 @@ def guarded(array: Array, device: str) -> Guarded:
     size = span * host.element_size()
     flat = torch.as_strided(host, (span,), (1,)).view(torch.uint8)
     try:
-        memory = torch.full((size + 2 * _GUARD_BYTES,), _PATTERN, dtype=torch.uint8, device=device)
-        memory[_GUARD_BYTES : _GUARD_BYTES + size] = flat.to(device)
-        inner = memory[_GUARD_BYTES : _GUARD_BYTES + size].view(host.dtype)
+        start = _GUARD_BYTES + beside(array)
+        memory = torch.full((start + size + _GUARD_BYTES,), _PATTERN, dtype=torch.uint8, device=device)
+        memory[start : start + size] = flat.to(device)
+        inner = memory[start : start + size].view(host.dtype)
         tensor = torch.as_strided(inner, host.shape, host.stride())
-        return Guarded(tensor, memory, memory.clone())
+        return Guarded(tensor, memory, memory.clone(), start)
     except (RuntimeError, NotImplementedError):  # a device whose tensors are no plain memory
         return Guarded(to_tensor(array, device))

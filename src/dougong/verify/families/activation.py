@@ -177,8 +177,26 @@ def _models() -> Iterator[Case]:
             )
 
 
+def _extents() -> Iterator[Case]:
+    for op in (*_PLAIN, *_GATED):
+        for dtype in FLOATS:
+            letter = "2f" if op in _GATED else "f"
+            for axis, m, f in (("m", 300, 6), (letter, 2, 270)):
+                for interleaved in (False, True) if axis == "2f" else (False,):
+                    yield _case(
+                        op,
+                        f"extents-{axis}{'-interleaved' if interleaved else ''}",
+                        dtype,
+                        make=partial(_rows, op=op, dtype=dtype, m=m, f=f, scale=2.0, interleaved=interleaved),
+                        edge="an extent at which a kernel takes another way; strides taken for granted",
+                        relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
+                        profile="smoke" if (op, dtype) == ("swiglu", "bfloat16") else "standard",
+                    )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
+    yield from _extents()
     yield from _plain()
     yield from _both()
     yield from _models()

@@ -259,10 +259,66 @@ def _values(dtype: str) -> Iterator[Case]:
         )
 
 
+def _extents(dtype: str) -> Iterator[Case]:
+    for axis, b, heads, t, s in (
+        ("b", 34, (2, 1, 16, 16), 2, 9),
+        ("h", 1, (130, 1, 16, 16), 2, 9),
+        ("d", 1, (2, 1, 520, 8), 3, 9),
+        ("e", 1, (2, 1, 16, 260), 3, 9),
+        ("t", 1, (2, 1, 32, 16), 520, 9),
+        ("s", 1, (2, 1, 32, 16), 3, 4200),
+    ):
+        yield _case(
+            f"extents-{axis}",
+            dtype,
+            partial(random_heads, b=b, heads=heads, t=t, s=s, dtype=dtype),
+            "an extent at which a kernel takes another way; strides taken for granted",
+            relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "b" else ())),
+            profile="smoke" if dtype == "bfloat16" else "standard",
+        )
+    for t in (32, 48, 64, 96, 100, 192, 255, 256, 384):
+        yield _case(
+            f"causal-t{t}",
+            dtype,
+            partial(random_heads, heads=(2, 1, 32, 32), t=t, s=t, dtype=dtype, causal=True),
+            "the diagonal, at and beside the seam of a tile",
+        )
+    for times, pairs in ((2, 5), (4, 4), (5, 2), (7, 4), (8, 8), (10, 2), (12, 2), (16, 2)):
+        yield _case(
+            f"chosen-{pairs}-heads-of-{times}",
+            dtype,
+            partial(chosen, heads=(times * pairs, pairs, 32, 32), t=3, s=40, dtype=dtype),
+            "which key-value head a query head reads",
+            switches=("gqa_mapping",),
+            exact=True,
+        )
+    yield _case(
+        "alibi-6-heads",
+        dtype,
+        partial(random_heads, heads=(6, 6, 32, 32), t=40, s=40, dtype=dtype, extra=slopes, causal=True),
+        "slopes that no narrow dtype holds",
+    )
+    lengths = ((40, 40), (1, 90), (33, 70))
+    for what, attributes in (
+        ("window", {"window": 17}),
+        ("softcap", {"softcap": 3.0}),
+        ("scale", {"scale": 0.3}),
+    ):
+        yield _case(
+            f"packed-{what}",
+            dtype,
+            partial(packed, lengths=lengths, dtype=dtype, causal=True, **attributes),
+            "a window, a cap or a scale forgotten in packed sequences",
+            op="attention_varlen",
+            switches=("causal_alignment",),
+        )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
     for dtype in FLOATS:
         yield from _models(dtype)
+        yield from _extents(dtype)
         yield from _masks(dtype)
         yield from _positions(dtype)
         yield from _values(dtype)

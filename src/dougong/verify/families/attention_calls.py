@@ -170,7 +170,9 @@ def token_major(generator: Generator, *, t: int, dtype: str, kept: int | None = 
     return Call(op="attention", inputs=inputs, attributes={"causal": True})
 
 
-def packed(generator: Generator, *, lengths: tuple[tuple[int, int], ...], dtype: str, causal: bool) -> Call:
+def packed(
+    generator: Generator, *, lengths: tuple[tuple[int, int], ...], dtype: str, causal: bool, **attributes: Any
+) -> Call:
     """Make packed sequences of (query tokens, key tokens)."""
     queries, keys = (np.cumsum([0, *each]).astype(np.int32) for each in zip(*lengths, strict=True))
     h, g, d = 8, 2, 64
@@ -183,5 +185,5 @@ def packed(generator: Generator, *, lengths: tuple[tuple[int, int], ...], dtype:
             "q_starts": queries,
             "k_starts": keys,
         },
-        attributes={"causal": causal},
+        attributes={"causal": causal, **attributes},
     )

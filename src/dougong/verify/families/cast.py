@@ -176,6 +176,15 @@ def _floats() -> Iterator[Case]:
                 "infinities, NaN and the sign of zero",
                 switches=("float8_overflow",) if to == "float8_e4m3fn" else (),
             )
+    for dtype, to in _PAIRS:
+        yield _case(
+            f"extents-to-{to}",
+            dtype,
+            partial(_random, dtype=dtype, to=to, shape=(130, 300), layout=None),
+            "an extent at which a kernel takes another way; strides taken for granted",
+            relations=("cuts:m", "cuts:k", "layouts", "again"),
+            profile="smoke" if (dtype, to) == ("float32", "bfloat16") else "standard",
+        )
     for to in _NARROW:
         yield _case(
             f"ties-to-{to}",

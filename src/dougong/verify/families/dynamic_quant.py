@@ -175,6 +175,15 @@ def cases() -> Iterator[Case]:
     for dtype in FLOATS:
         for to in _TO:
             yield from _shapes(dtype, to)
+            for axis, m, k in (("m", 300, 40), ("k", 3, 9000)):
+                yield _case(
+                    f"extents-{axis}-to-{to}",
+                    dtype,
+                    partial(_random, m=m, k=k, dtype=dtype, to=to, group=0),
+                    "an extent at which a kernel takes another way; strides taken for granted",
+                    relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
+                    profile="smoke" if dtype == "bfloat16" else "standard",
+                )
             for what, plant, edge in _PLANTS:
                 yield _case(
                     f"{what}-to-{to}",

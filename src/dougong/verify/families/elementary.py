@@ -295,8 +295,27 @@ def _pairs() -> Iterator[Case]:
             )
 
 
+def _extents() -> Iterator[Case]:
+    for op, make in (
+        *((op, _activations) for op in ("exp", "tanh", "sigmoid", "rsqrt", "log")),
+        *((op, _pair) for op in ("add", "multiply", "divide", "maximum", "power")),
+    ):
+        for dtype in FLOATS if op != "rsqrt" else ("float32",):
+            yield Case(
+                id=f"elementary/{op}-extents-{dtype}",
+                family="elementary",
+                op=op,
+                dtype=dtype,
+                make=partial(make, op=op, dtype=dtype),
+                edge="an extent at which a kernel takes another way; strides taken for granted",
+                relations=("cuts:n", "layouts", "again"),
+                profile="smoke" if op in ("exp", "add") and dtype == "bfloat16" else "standard",
+            )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
+    yield from _extents()
     yield from _functions()
     yield from _subnormals()
     yield from _pairs()

@@ -262,8 +262,36 @@ def _writes() -> Iterator[Case]:
         )
 
 
+def _extents() -> Iterator[Case]:
+    for dtype in (*FLOATS, *_NARROW):
+        yield _case(
+            "embedding",
+            "extents",
+            dtype,
+            make=partial(_rotary_rows, dtype=dtype, rotary=270),
+            edge="an extent at which a kernel takes another way; strides taken for granted",
+            relations=("cuts:t", "cuts:h", "layouts", "again"),
+            profile="smoke" if dtype == "bfloat16" else "standard",
+        )
+    for dtype in FLOATS:
+        for op, make in (
+            ("gather", partial(_gather, dtype=dtype, shape=(70, 40), axis=1, k=12)),
+            ("index_put", partial(_put, dtype=dtype, n=70, d=66, t=40, twice=False)),
+        ):
+            yield _case(
+                op,
+                "extents",
+                dtype,
+                make=make,
+                edge="an extent at which a kernel takes another way; strides taken for granted",
+                relations=("cuts:a" if op == "gather" else "cuts:d", "layouts", "again"),
+                exact=True,
+            )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
+    yield from _extents()
     yield from _tables()
     yield from _outside()
     yield from _elements()

@@ -171,7 +171,7 @@ def _models(dtype: str) -> Iterator[Case]:
                 "rows that do not fill a tile; a long sum" if m in (7, 17) else "a long sum",
                 geometry=f"{name} {weight}, n cut to {n}",
                 profile="smoke" if m == 17 and k in (5120, 28_672) else "standard",
-                relations=("row_chunks", "batch_permutation") if m > 1 else (),
+                relations=("row_chunks", "batch_permutation") if m > 1 else ("layouts",),
             )
     for name, weight in _WIDE:
         n, _ = matrix(name, weight)
@@ -236,6 +236,28 @@ def _shapes(dtype: str) -> Iterator[Case]:
                 "batch strides, expanded batches, the axes of heads swapped",
                 op="matmul",
             )
+
+
+def _extents(dtype: str) -> Iterator[Case]:
+    for axis, m, n, k in (("m", 600, 33, 40), ("n", 2, 9000, 16), ("k", 3, 5, 9000)):
+        yield _case(
+            f"extents-{axis}",
+            dtype,
+            partial(random_linear, m=m, n=n, k=k, dtype=dtype),
+            "an extent at which a kernel takes another way",
+            relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
+            profile="smoke" if dtype == "bfloat16" else "standard",
+        )
+    for axes, a, b in (("b", (140, 3, 8), (140, 8, 5)), ("mkn", (2, 66, 66), (2, 66, 66))):
+        yield _case(
+            f"extents-{axes}",
+            dtype,
+            partial(_batched, a=a, b=b, dtype=dtype, swapped=False),
+            "an extent at which a kernel takes another way",
+            op="matmul",
+            relations=(*(f"cuts:{axis}" for axis in axes), "layouts", "again"),
+            profile="smoke" if dtype == "bfloat16" else "standard",
+        )
 
 
 def _sums(dtype: str) -> Iterator[Case]:
@@ -358,6 +380,7 @@ def cases() -> Iterator[Case]:
     for dtype in FLOATS:
         yield from _models(dtype)
         yield from _shapes(dtype)
+        yield from _extents(dtype)
         yield from _sums(dtype)
         yield from _specials(dtype)
     for k, bits in ((2, 12), (64, 12), (512, 12), (64, 16)):

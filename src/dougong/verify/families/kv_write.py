@@ -230,6 +230,16 @@ def _pages() -> Iterator[Case]:
             )
         yield _case(
             "kv_cache_write",
+            "extents",
+            dtype,
+            make=partial(_write, dtype=dtype, block=16, heads=2, d=72, t=140, what="padded", index="int64"),
+            edge="an extent at which a kernel takes another way; strides taken for granted",
+            relations=("cuts:t", "cuts:d", "layouts", "again"),
+            exact=True,
+            profile="smoke" if dtype == "bfloat16" else "standard",
+        )
+        yield _case(
+            "kv_cache_write",
             "fused-projection",
             dtype,
             make=partial(_packed, dtype=dtype),

@@ -128,7 +128,7 @@ def _scan(generator: Generator, *, t: int, d: int, n: int, dtype: str) -> Call:
         inputs={
             "x": normal(generator, (t, d), dtype),
             "delta": np.exp(generator.uniform(-7, -1, (t, d))).astype(np.float32),
-            "a": -np.broadcast_to(np.arange(1, n + 1, dtype=np.float32), (d, n)).copy(),
+            "a": -(np.arange(1, n + 1) * generator.uniform(0.5, 1.5, (d, 1))).astype(np.float32),
             "b": normal(generator, (t, n), dtype),
             "c": normal(generator, (t, n), dtype, scale=n**-0.5),
             "skip": normal(generator, (d,), "float32"),
@@ -268,9 +268,41 @@ def _recurrences(dtype: str) -> Iterator[Case]:
         )
 
 
+def _extents(dtype: str) -> Iterator[Case]:
+    edge = "an extent at which a kernel takes another way; strides taken for granted"
+    for route in ("naive", "absorbed"):
+        for axis, heads, t, s in (("t", 1, 140, 140), ("h", 34, 1, 9), ("s", 1, 1, 600)):
+            yield _case(
+                "mla",
+                f"extents-{axis}-{route}",
+                dtype,
+                partial(mla, name="deepseek-r1", heads=heads, t=t, s=s, dtype=dtype, route=route, rank=40),
+                edge,
+                # Fewer keys than tokens is no call, so of both only the tokens are cut.
+                relations=(f"cuts:{axis}", *(("layouts",) if axis == "h" else ())),
+                profile="smoke" if dtype == "bfloat16" and axis == "h" else "standard",
+            )
+    for op, make in (
+        ("gated_delta_rule", partial(delta_rule, t=270, heads=1, d=16, e=8, dtype=dtype, chunk=64)),
+        ("linear_attention", partial(_linear, t=270, heads=2, d=16, dtype=dtype, chunk=64)),
+        ("selective_scan", partial(_scan, t=270, d=5, n=4, dtype=dtype)),
+        ("causal_conv1d", partial(_conv, t=1030, d=9, width=4, dtype=dtype, bias=True)),
+    ):
+        yield _case(
+            op,
+            "extents",
+            dtype,
+            make,
+            edge,
+            relations=("cuts:t", "layouts", "again"),
+            profile="smoke" if dtype == "bfloat16" else "standard",
+        )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
     for dtype in FLOATS:
+        yield from _extents(dtype)
         yield from _latent(dtype)
         yield from _chosen(dtype)
         yield from _recurrences(dtype)

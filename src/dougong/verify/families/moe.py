@@ -360,8 +360,30 @@ def _parts() -> Iterator[Case]:
             )
 
 
+def _extents() -> Iterator[Case]:
+    for dtype in FLOATS:
+        for op, make, axes in (
+            ("moe", partial(_moe, dtype=dtype, t=140, h=24, f=16, e=8, k=2), "t"),
+            ("grouped_linear", partial(_grouped, dtype=dtype, n=70, k=130, counts=(3, 0, 17, 1)), "n k"),
+            ("moe_permute", partial(_permute, dtype=dtype, t=140, e=16, k=4, load="even"), "t"),
+            ("route_softmax", partial(_softmax, dtype=dtype, t=300, e=40, k=4, renormalise=True), "t"),
+            ("route_softmax", partial(_softmax, dtype=dtype, t=3, e=400, k=8, renormalise=True), "e"),
+        ):
+            yield _case(
+                op,
+                f"extents-{axes.replace(' ', '')}",
+                dtype,
+                make=make,
+                edge="an extent at which a kernel takes another way; strides taken for granted",
+                relations=(*(f"cuts:{axis}" for axis in axes.split()), "layouts", "again"),
+                exact=op == "moe_permute",
+                profile="smoke" if dtype == "bfloat16" and op in ("moe", "route_softmax") else "standard",
+            )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
+    yield from _extents()
     yield from _routers()
     yield from _layers()
     yield from _parts()

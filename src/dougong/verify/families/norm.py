@@ -51,7 +51,8 @@ def _norm(
     x = rows(generator, shape, dtype)
     inputs = {"x": laid_out(x, layout) if layout else x}
     if op in _SECOND:
-        inputs[_SECOND[op]] = normal(generator, shape, dtype)
+        scale = 1e-3 if op == "add_rms_norm" and rows is _near_eps_sum else 1.0
+        inputs[_SECOND[op]] = normal(generator, shape, dtype, scale=scale)
     if op != "l2_norm":
         weight = generator.uniform(0.5, 2.0, shape[-1:]) * generator.choice([-1.0, 1.0], shape[-1:])
         if attributes.get("weight_offset"):
@@ -81,6 +82,13 @@ def _tiny_rows(generator: Generator, shape: tuple[int, ...], dtype: str) -> Arra
 def _near_eps(generator: Generator, shape: tuple[int, ...], dtype: str) -> Array:
     """Mean squares about eps: sqrt(s) + eps, or eps left out, is seen."""
     return normal(generator, shape, dtype, scale=1e-3)
+
+
+def _near_eps_sum(generator: Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    """Rows of two sizes about eps: the mean of their squares, or the sum, is near it."""
+    x = normal(generator, shape, dtype, scale=1e-3)
+    x[::2] *= np.asarray(0.1, x.dtype)
+    return x
 
 
 def _large_mean(generator: Generator, shape: tuple[int, ...], dtype: str) -> Array:
@@ -182,10 +190,34 @@ def _models(dtype: str) -> Iterator[Case]:
         )
 
 
+def _extents(dtype: str) -> Iterator[Case]:
+    for op in (*_OPS, "gated_rms_norm", "l2_norm"):
+        for axis, m, d in (("m", 600, 48), ("d", 3, 17_000)):
+            yield _case(
+                op,
+                f"extents-{axis}",
+                dtype,
+                partial(_norm, op=op, shape=(m, d), dtype=dtype),
+                "an extent at which a kernel takes another way; strides taken for granted",
+                relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
+                profile="smoke" if dtype == "bfloat16" and op in _OPS else "standard",
+            )
+        if op != "rms_norm":
+            for eps in (1e-4, 1e-12):
+                yield _case(
+                    op,
+                    f"eps{eps:.0e}",
+                    dtype,
+                    partial(_norm, op=op, shape=(5, 256), dtype=dtype, rows=_near_eps_sum, eps=eps),
+                    "an eps taken for granted, left out, or outside the root",
+                )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
     for dtype in FLOATS:
         yield from _models(dtype)
+        yield from _extents(dtype)
         for op in (*_OPS, "gated_rms_norm", "l2_norm"):
             for m, d in ((1, 1), (3, 7), (130, 33), (2, 1001)):
                 yield _case(

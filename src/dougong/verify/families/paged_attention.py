@@ -18,7 +18,7 @@ from dougong.verify.numbers import dtype_of, filled, normal, signs
 Generator = np.random.Generator
 Heads = tuple[int, int, int, int]
 
-_PAGES = (1, 16, 32, 64, 128)
+_PAGES = (1, 8, 16, 32, 48, 64, 128, 256)
 _HEADS: Heads = (4, 2, 64, 64)
 _MODELS = ("qwen3-32b", "qwen3-next-80b-a3b", "gpt-oss-120b", "glm-4.5")
 _STALE = 30.0
@@ -238,6 +238,53 @@ def _batches(dtype: str) -> Iterator[Case]:
     )
 
 
+def _extents(dtype: str) -> Iterator[Case]:
+    lengths = tuple(1 + (7 * row) % 37 for row in range(100))
+    yield _case(
+        "extents-b",
+        dtype,
+        partial(paged, lengths=lengths, page=16, dtype=dtype, heads=(2, 1, 16, 16)),
+        "a batch at which a kernel takes another way; strides taken for granted",
+        relations=("cuts:b", "layouts", "again"),
+        profile="smoke" if dtype == "bfloat16" else "standard",
+    )
+    yield _case(
+        "extents-h",
+        dtype,
+        partial(paged, lengths=(17, 40), page=16, dtype=dtype, heads=(70, 1, 16, 16)),
+        "a number of heads at which a kernel takes another way",
+        relations=("cuts:h",),
+    )
+    every = (
+        *range(1, 131),
+        191,
+        192,
+        193,
+        255,
+        256,
+        257,
+        383,
+        384,
+        500,
+        511,
+        512,
+        640,
+        1000,
+        1023,
+        1024,
+        2048,
+        4096,
+    )
+    for page in (16, 64):
+        yield _case(
+            f"lengths-page{page}",
+            dtype,
+            partial(paged, lengths=every, page=page, dtype=dtype, heads=(2, 1, 16, 16)),
+            "a length at which a kernel takes another way: a full page, a full split",
+            profile="smoke" if dtype == "bfloat16" and page == 16 else "standard",
+        )
+
+
 def _slots(dtype: str) -> Iterator[Case]:
     yield _case(
         "unused-nan",
@@ -297,4 +344,5 @@ def cases() -> Iterator[Case]:
     for dtype in FLOATS:
         yield from _pages(dtype)
         yield from _batches(dtype)
+        yield from _extents(dtype)
         yield from _slots(dtype)

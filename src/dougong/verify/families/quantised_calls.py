@@ -103,14 +103,35 @@ def one_hot(generator: Generator, call: Callable[[Generator], Call]) -> Call:
     return Call(op=made.op, inputs=inputs, attributes=made.attributes)
 
 
+def poisoned(generator: Generator, call: Callable[[Generator], Call]) -> Call:
+    """Make the same layer with a NaN in row 1 of the activations, and in row 2 of the weights or of their scales."""
+    made = call(generator)
+    inputs = {name: array.copy() for name, array in made.inputs.items()}
+    inputs["x"][1, -1] = np.nan
+    if inputs["weight_scale"].dtype == np.uint8:
+        inputs["weight_scale"][2, -1] = 255
+    else:
+        inputs["weight"][2, 0] = np.nan
+    return Call(op=made.op, inputs=inputs, attributes=made.attributes)
+
+
 def fp8(
-    generator: Generator, *, m: int, n: int, k: int, kind: str, out: str, per_row: bool, spread: float = 8.0
+    generator: Generator,
+    *,
+    m: int,
+    n: int,
+    k: int,
+    kind: str,
+    out: str,
+    per_row: bool,
+    spread: float = 8.0,
+    size: float = 1.0,
 ) -> Call:
     """Make a layer of float8 with one scale each or one per row."""
     shapes = ((m,), (n,))
     x_scale, weight_scale = (
         _scales(generator, shape, "float32", size, spread) if per_row else filled(shape, "float32", size)
-        for shape, size in zip(shapes, (0.013, 1 / (0.013 * k**0.5)), strict=True)
+        for shape, size in zip(shapes, (0.013, size / (0.013 * k**0.5)), strict=True)
     )
     return Call(
         op="linear_fp8",

@@ -21,6 +21,7 @@ from dougong.verify.families.quantised_calls import (
     mxfp8,
     nvfp4,
     one_hot,
+    poisoned,
     w4a16,
     w8a8,
     w8a8_scaled,
@@ -185,6 +186,13 @@ def _four_bits() -> Iterator[Case]:
                 exact=True,
                 profile="smoke" if op == "linear_w4a16" else "standard",
             )
+        yield _case(
+            "linear_mxfp4",
+            "nan-scale",
+            dtype,
+            partial(poisoned, call=partial(mxfp4, m=5, n=40, k=96, dtype=dtype)),
+            "a scale of 255 is NaN",
+        )
         bank = experts("gpt-oss-120b")
         for m in (1, 9):
             yield _case(
@@ -247,6 +255,30 @@ def _float8() -> Iterator[Case]:
                 partial(fp8_block, m=m, n=n, k=k, out=out, block=block),
                 "the last block of both axes is short",
             )
+        yield _case(
+            "linear_fp8",
+            f"large-to-{out}",
+            "float8_e4m3fn",
+            partial(fp8, m=5, n=40, k=1024, kind="float8_e4m3fn", out=out, per_row=True, size=2e4),
+            "answers beyond the largest number of float8",
+        )
+        yield _case(
+            "linear_fp8",
+            f"nan-to-{out}",
+            "float8_e4m3fn",
+            partial(
+                poisoned, call=partial(fp8, m=5, n=40, k=96, kind="float8_e4m3fn", out=out, per_row=True)
+            ),
+            "a NaN of float8 spoils its row and its column, and nothing else",
+            profile="smoke" if out == "bfloat16" else "standard",
+        )
+        yield _case(
+            "linear_mxfp8",
+            f"nan-scale-to-{out}",
+            "float8_e4m3fn",
+            partial(poisoned, call=partial(mxfp8, m=5, n=40, k=96, out=out)),
+            "a scale of 255 is NaN, and so is a code of float8",
+        )
         for m in (1, 17):
             yield _case(
                 "linear_mxfp8",
@@ -258,8 +290,60 @@ def _float8() -> Iterator[Case]:
             )
 
 
+def _extents() -> Iterator[Case]:
+    rows, out = 140, "bfloat16"
+    for op, dtype, make, axes in (
+        ("int8_matmul", "int8", partial(int8, m=rows, n=66, k=130, dtype="int8"), "m n k"),
+        (
+            "linear_w8a8",
+            "int8",
+            partial(w8a8, m=rows, n=66, k=130, out=out, per_token=True, per_channel=True),
+            "m n k",
+        ),
+        ("linear_w8a16", "bfloat16", partial(w8a16, m=rows, n=66, k=130, dtype="bfloat16"), "m n k"),
+        (
+            "linear_w4a16",
+            "bfloat16",
+            partial(w4a16, m=rows, n=66, k=256, group=32, zero_points=True, dtype="bfloat16"),
+            "m n",
+        ),
+        (
+            "linear_fp8",
+            "float8_e4m3fn",
+            partial(fp8, m=rows, n=66, k=130, kind="float8_e4m3fn", out=out, per_row=True),
+            "m n k",
+        ),
+        ("linear_fp8_block", "float8_e4m3fn", partial(fp8_block, m=rows, n=150, k=200, out=out), "m"),
+        ("linear_mxfp8", "float8_e4m3fn", partial(mxfp8, m=rows, n=66, k=128, out=out), "m n"),
+        ("linear_mxfp4", "bfloat16", partial(mxfp4, m=rows, n=66, k=128, dtype="bfloat16"), "m n"),
+        ("linear_nvfp4", "bfloat16", partial(nvfp4, m=rows, n=66, k=128, dtype="bfloat16"), "m n"),
+    ):
+        for axis in axes.split():
+            yield _case(
+                op,
+                f"extents-{axis}",
+                dtype,
+                make,
+                "an extent at which a kernel takes another way; strides taken for granted",
+                relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
+                profile="smoke" if axis == "m" else "standard",
+            )
+
+    yield _case(
+        "int8_matmul",
+        "one-row",
+        "int8",
+        partial(int8, m=1, n=66, k=512, dtype="int8"),
+        "a row of one, whose stride may be anything",
+        relations=("layouts",),
+        provenance=("pytorch/pytorch#195066",),
+        profile="smoke",
+    )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
+    yield from _extents()
     yield from _integers()
     yield from _eight_bits()
     yield from _four_bits()

@@ -13,6 +13,7 @@ from dougong.verify.case import Case
 from dougong.verify.geometry import model
 from dougong.verify.numbers import dtype_of, normal
 
+_SUBNORMAL = {"float32": 2.0**-140, "float16": 2.0**-20, "bfloat16": 2.0**-131}
 _SUMS = ("sum", "mean", "vector_norm")
 _EXTREMES = ("max", "min")
 
@@ -148,6 +149,50 @@ def _shapes() -> Iterator[Case]:
             )
 
 
+def _places(_: np.random.Generator, *, op: str, dtype: str, n: int, step: int) -> Call:
+    """Rows of which one value each stands out, at every ``step``-th place and beside it."""
+    places = np.unique(np.concatenate([np.arange(0, n, step), np.arange(step - 1, n, step), [n - 1]]))
+    x = np.zeros((len(places), n), np.float32)
+    x[np.arange(len(places)), places] = -1.0 if op == "min" else 1.0
+    return Call(op=op, inputs={"x": x.astype(dtype_of(dtype))})
+
+
+def _extents() -> Iterator[Case]:
+    for op in (*_SUMS, *_EXTREMES, "cumsum"):
+        for dtype in FLOATS:
+            smoke = "smoke" if dtype == "bfloat16" else "standard"
+            for axis, shape in (("n", (2, 130_000)), ("a", (600, 40))):
+                yield _case(
+                    op,
+                    f"extents-{axis}",
+                    dtype,
+                    make=partial(_normal, op=op, dtype=dtype, shape=shape, axis=-1),
+                    edge="an extent at which a kernel takes another way; strides taken for granted",
+                    relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "a" else ())),
+                    profile=smoke,
+                )
+            for n, step in ((1100, 4), (9000, 48)):
+                yield _case(
+                    op,
+                    f"places-{n}",
+                    dtype,
+                    make=partial(_places, op=op, dtype=dtype, n=n, step=step),
+                    edge="one value that counts, at every seam",
+                    exact=op not in ("mean", "vector_norm"),
+                    profile=smoke if n == 1100 else "standard",
+                )
+    for dtype in FLOATS:
+        for op in ("sum", "max"):
+            yield _case(
+                op,
+                "subnormal",
+                dtype,
+                make=partial(_constant, op=op, dtype=dtype, n=3, value=_SUBNORMAL[dtype]),
+                edge="subnormal numbers kept or flushed",
+                switches=("subnormals",),
+            )
+
+
 def _accumulators() -> Iterator[Case]:
     for dtype in FLOATS:
         smoke = "smoke" if dtype != "float32" else "standard"
@@ -278,6 +323,7 @@ def _whole() -> Iterator[Case]:
 def cases() -> Iterator[Case]:
     """Cases of the family."""
     yield from _shapes()
+    yield from _extents()
     yield from _accumulators()
     yield from _specials()
     yield from _whole()

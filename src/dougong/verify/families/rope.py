@@ -234,6 +234,34 @@ def _heads(dtype: str) -> Iterator[Case]:
             "odd heads, odd sizes, heads cut out of a fused projection",
         )
     for style in ("neox", "interleaved"):
+        for axis, heads, tokens in (("t", 1, 600), ("h", 130, 2)):
+            yield _case(
+                "rope",
+                f"extents-{axis}-{style}",
+                dtype,
+                partial(
+                    _rope,
+                    start=1000,
+                    heads=heads,
+                    d=16,
+                    dtype=dtype,
+                    attributes={"base": 1e4, "style": style},
+                    tokens=tokens,
+                ),
+                "an extent at which a kernel takes another way; strides taken for granted",
+                relations=(f"cuts:{axis}", "layouts", "again"),
+                profile="smoke" if dtype == "bfloat16" and style == "neox" else "standard",
+            )
+        for d in (8, 32, 72, 112, 160, 192, 256, 512):
+            yield _case(
+                "rope",
+                f"width{d}-{style}",
+                dtype,
+                partial(
+                    _rope, start=1000, heads=2, d=d, dtype=dtype, attributes={"base": 1e4, "style": style}
+                ),
+                "a width of a head at which a kernel takes another way",
+            )
         for ids in ("random", "every-other", "last", "int32"):
             yield _case(
                 "rope_cached",

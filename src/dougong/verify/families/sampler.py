@@ -264,6 +264,27 @@ def _drawing() -> Iterator[Case]:
         "a whole vocabulary",
         geometry="qwen3-32b logits",
     )
+    for op, make, axes in (
+        ("filter_probabilities", partial(_filters, op="filter_probabilities", n=50, what="mixed"), "m"),
+        (
+            "filter_probabilities",
+            partial(_filters, op="filter_probabilities", n=600, what="temperature"),
+            "n",
+        ),
+        ("apply_penalties", partial(_penalised, n=66, rows=140, what="mixed"), "m"),
+        ("rejection_sample", partial(_drafts, what="near"), "m"),
+    ):
+        yield listed(
+            "sampler",
+            op,
+            f"{op.replace('_', '-')}-extents-{axes}",
+            "float32",
+            make,
+            "a batch or a vocabulary at which a kernel takes another way; strides taken for granted",
+            relations=(f"cuts:{axes}", "layouts"),
+            exact=op == "rejection_sample",
+            profile="smoke" if op == "filter_probabilities" else "standard",
+        )
     for what in ("random", "same", "apart", "near"):
         yield listed(
             "sampler",

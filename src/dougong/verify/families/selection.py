@@ -43,7 +43,7 @@ def _special(generator: np.random.Generator, *, op: str, dtype: str, what: str, 
     numbers = np.arange(n, dtype=np.float32) - n // 2  # bfloat16 and float16 hold integers to 256 apart
     x = np.stack([generator.permutation(numbers) for _ in range(5)]).astype(dtype_of(dtype))
     if what == "nan":
-        x[0, 0] = x[1, n // 2] = x[2, n - 1] = np.nan
+        x[0, 0] = x[1, n // 2] = x[2, n - 1] = x[3, 2] = x[3, n // 2] = x[3, n - 2] = np.nan
     elif what == "inf":
         x[0, 0] = x[1, n // 2] = x[2, n - 1] = np.inf
         x[0, 1] = x[3, 0] = -np.inf
@@ -57,6 +57,25 @@ def _zeros(_: np.random.Generator, *, op: str, dtype: str) -> Call:
     x[0, 2], x[0, 5] = -0.0, 0.0
     x[1, 2], x[1, 5] = 0.0, -0.0
     return _call(op, x, 1)
+
+
+def _places(_: np.random.Generator, *, op: str, dtype: str, n: int, step: int) -> Call:
+    """The largest at every ``step``-th place and beside it, in a row of other numbers."""
+    places = np.unique(np.concatenate([np.arange(0, n, step), np.arange(step - 1, n, step), [n - 1]]))
+    x = np.broadcast_to(-np.abs(np.arange(n) % 97 - 48.0) - 1.0, (len(places), n)).copy()
+    x[np.arange(len(places)), places] = 1.0
+    return _call(op, x.astype(dtype_of(dtype)), 1)
+
+
+def _close(generator: np.random.Generator, *, op: str, n: int, k: int) -> Call:
+    """Neighbours in float32, all different, that any narrower dtype takes for equal."""
+    ranks = np.stack([generator.permutation(n) for _ in range(5)])
+    return _call(op, (1.0 + ranks * 2.0**-23).astype(np.float32), k)
+
+
+def _ascending(generator: np.random.Generator, *, dtype: str, n: int) -> Call:
+    call = _distinct(generator, op="sort", dtype=dtype, m=5, n=n, k=1)
+    return Call(op="sort", inputs=call.inputs, attributes={"descending": False})
 
 
 def _ends(_: np.random.Generator, *, op: str, dtype: str, n: int) -> Call:
@@ -125,6 +144,56 @@ def _shapes() -> Iterator[Case]:
                 make=partial(_strided, op=op, dtype=dtype),
                 edge="every second row and column, +inf between",
                 exact=True,
+            )
+
+
+def _extents() -> Iterator[Case]:
+    for op in _OPS:
+        for dtype in FLOATS:
+            smoke = "smoke" if dtype == "bfloat16" and op != "sort" else "standard"
+            for axis, m, n, k in (("m", 300, 40, 5), ("n", 2, 130_000, 1), ("n-k8", 2, 2100, 8)):
+                if n == 130_000 and (op == "sort" or dtype != "float32"):
+                    n = 9000  # of all vocabularies float32 is asked: numbers of 16 bits repeat, and sorting takes long
+                yield _case(
+                    op,
+                    f"extents-{axis}",
+                    dtype,
+                    make=partial(_distinct, op=op, dtype=dtype, m=m, n=n, k=k),
+                    edge="an extent at which a kernel takes another way; strides taken for granted",
+                    relations=(f"cuts:{axis[0]}", *(("layouts", "again") if axis == "m" else ())),
+                    exact=True,
+                    profile=smoke,
+                )
+            if op != "sort":
+                for n, step in ((1100, 4), (9000, 48)):
+                    yield _case(
+                        op,
+                        f"places-{n}",
+                        dtype,
+                        make=partial(_places, op=op, dtype=dtype, n=n, step=step),
+                        edge="the largest at every seam",
+                        exact=True,
+                        profile=smoke if n == 1100 else "standard",
+                    )
+        yield _case(
+            op,
+            "close",
+            "float32",
+            make=partial(_close, op=op, n=600, k=20),
+            edge="numbers that a narrower comparison takes for equal",
+            exact=True,
+            profile="smoke",
+        )
+    for dtype in FLOATS:
+        for n in (33, 1025):
+            yield _case(
+                "sort",
+                f"ascending-{n}",
+                dtype,
+                make=partial(_ascending, dtype=dtype, n=n),
+                edge="from the smallest up",
+                exact=True,
+                profile="smoke" if dtype == "bfloat16" and n == 33 else "standard",
             )
 
 
@@ -209,5 +278,6 @@ def _edges() -> Iterator[Case]:
 def cases() -> Iterator[Case]:
     """Cases of the family."""
     yield from _shapes()
+    yield from _extents()
     yield from _models()
     yield from _edges()

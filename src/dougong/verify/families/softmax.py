@@ -243,8 +243,35 @@ def _merges() -> Iterator[Case]:
         )
 
 
+def _extents() -> Iterator[Case]:
+    for op in _OPS:
+        for dtype in FLOATS if op != "log_softmax" else ("float32",):
+            for axis, m, n in (("m", 600, 40), ("n", 2, 130_000)):
+                yield Case(
+                    id=f"softmax/{op}-extents-{axis}-{dtype}",
+                    family="softmax",
+                    op=op,
+                    dtype=dtype,
+                    make=partial(_rows, op=op, dtype=dtype, m=m, n=n, scale=3.0, shift=0.0),
+                    edge="an extent at which a kernel takes another way; strides taken for granted",
+                    relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
+                    profile="smoke" if op == "softmax" and dtype == "bfloat16" else "standard",
+                )
+    for dtype in FLOATS:
+        yield Case(
+            id=f"softmax/merge-extents-{dtype}",
+            family="softmax",
+            op="softmax_merge",
+            dtype=dtype,
+            make=partial(_merge, dtype=dtype, parts=70, gap=1.0, empty=False),
+            edge="a number of parts at which a kernel takes another way",
+            relations=("cuts:s", "cuts:d", "layouts", "again"),
+        )
+
+
 def cases() -> Iterator[Case]:
     """Cases of the family."""
+    yield from _extents()
     yield from _values()
     yield from _edges()
     yield from _merges()

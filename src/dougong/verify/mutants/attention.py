@@ -10,7 +10,15 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.backends.reference.attention import attended, packed, packed_problems, problem_of
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, before, instead, wide, with_attributes, with_inputs
+from dougong.verify.mutants.faults import (
+    after,
+    at_extent,
+    before,
+    instead,
+    wide,
+    with_attributes,
+    with_inputs,
+)
 from dougong.verify.mutants.gemm import keeping
 
 
@@ -246,5 +254,23 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="packed sequences see the keys of the first",
         caught_by="attention/packed",
         wrong=instead("attention_varlen", _neighbours),
+    ),
+    Mutant(
+        name="heads-of-72",
+        fault="heads of just 72 are wrong",
+        caught_by="attention/extents-d",
+        wrong=at_extent("attention", "y", "q", 3, 72),
+    ),
+    Mutant(
+        name="forty-eight-queries",
+        fault="a prompt of just 48 tokens is wrong",
+        caught_by="attention/extents-t",
+        wrong=at_extent("attention", "y", "q", 2, 48),
+    ),
+    Mutant(
+        name="packed-window-ignored",
+        fault="packed sequences see beyond the window",
+        caught_by="attention/packed-window",
+        wrong=before("attention_varlen", lambda call: with_attributes(call, window=0)),
     ),
 )

@@ -57,6 +57,16 @@ def instead(ops: str, outputs: Callable[[Call], dict[str, Array]]) -> Wrong:
     return wrong
 
 
+def at_extent(ops: str, output: str, name: str, axis: int, extent: int) -> Wrong:
+    """Answer 2 % too large where one axis of one input has just this extent: a way of a kernel that only it takes."""
+
+    def change(call: Call, y: Array) -> Array:
+        shape = call.inputs[name].shape
+        return wide(y) * 1.02 if len(shape) > axis % len(shape) and shape[axis] == extent else y
+
+    return after(ops, output, change)
+
+
 def with_inputs(call: Call, **inputs: Array) -> Call:
     """Return the call with some inputs replaced, in the dtypes they had."""
     kept = {name: np.asarray(array).astype(call.inputs[name].dtype) for name, array in inputs.items()}

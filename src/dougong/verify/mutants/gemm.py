@@ -10,7 +10,7 @@ import numpy as np
 from dougong.backends import Answer, Array, Call
 from dougong.backends.dtypes import dtype_of
 from dougong.verify.mutant import Mutant, Run
-from dougong.verify.mutants.faults import after, as_if_packed, before, instead, wide, with_inputs
+from dougong.verify.mutants.faults import after, as_if_packed, at_extent, before, instead, wide, with_inputs
 
 
 def _last_columns(call: Call, y: Array) -> Array:
@@ -139,6 +139,30 @@ def _wider(call: Call, run: Run) -> Answer:
     return replace(answer, outputs={"y": answer.outputs["y"].astype(np.float32)})
 
 
+def _from_the_line(call: Call) -> Call:
+    x = call.inputs["x"]
+    return with_inputs(call, x=np.roll(x, 1)) if x.size and x.ctypes.data % 16 else call
+
+
+def _strict_strides(call: Call) -> Call:
+    x = call.inputs["x"]
+    return with_inputs(call, x=np.zeros_like(x)) if len(x) == 1 and x.strides[0] == 0 else call
+
+
+class _Seldom:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, call: Call, run: Run) -> Answer:
+        answer = run(call)
+        self.calls += 1
+        if call.op != "linear" or self.calls % 20:
+            return answer
+        y = answer.outputs["y"].copy()
+        y[-1:] = 0
+        return replace(answer, outputs={"y": y})
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="lm-head-past-131072",
@@ -263,5 +287,35 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="a linear layer of float16 returns float32",
         caught_by="gemm/linear-m33-n129-k257-float16",
         wrong=_wider,
+    ),
+    Mutant(
+        name="forty-eight-rows",
+        fault="a batch of just 48 rows takes a way that is wrong",
+        caught_by="gemm/linear-extents-m",
+        wrong=at_extent("linear", "y", "x", 0, 48),
+    ),
+    Mutant(
+        name="eighty-terms",
+        fault="a sum of just 80 terms is wrong",
+        caught_by="gemm/linear-extents-k",
+        wrong=at_extent("linear", "y", "x", 1, 80),
+    ),
+    Mutant(
+        name="unaligned-load",
+        fault="what does not begin on a line of 16 bytes is read from the line before",
+        caught_by="gemm/linear-extents-m",
+        wrong=before("linear", _from_the_line),
+    ),
+    Mutant(
+        name="one-call-in-twenty",
+        fault="every twentieth call loses its last row",
+        caught_by="gemm/linear-extents-m",
+        wrong=_Seldom(),
+    ),
+    Mutant(
+        name="column-stride-of-one",
+        fault="a row of one whose stride is 0 is read as zeros",
+        caught_by="gemm/linear-k5120",
+        wrong=before("linear", _strict_strides),
     ),
 )

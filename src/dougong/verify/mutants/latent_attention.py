@@ -12,7 +12,7 @@ from dougong.backends import Answer, Array, Call
 from dougong.backends.reference.attention import attended, packed
 from dougong.backends.reference.latent_attention import mla_problem
 from dougong.verify.mutant import Mutant, Run
-from dougong.verify.mutants.faults import after, before, instead, with_inputs
+from dougong.verify.mutants.faults import after, at_extent, before, instead, with_inputs
 
 _BY_TOKEN = {
     "gated_delta_rule": ("q", "k", "v", "g", "beta"),
@@ -105,6 +105,11 @@ def _other_decay(call: Call) -> Call:
     return with_inputs(call, g=call.inputs["g"][::-1])
 
 
+def _first_rates(call: Call) -> Call:
+    rates = call.inputs["a"]
+    return with_inputs(call, a=np.broadcast_to(rates[:1], rates.shape))
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="latent-rope-of-first-head",
@@ -184,5 +189,17 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="fewer tokens than taps leave the state as it was",
         caught_by="latent_attention/causal-conv1d",
         wrong=after("causal_conv1d", "state_out", _stale_state),
+    ),
+    Mutant(
+        name="forty-eight-tokens",
+        fault="a recurrence over just 48 tokens is wrong",
+        caught_by="latent_attention/gated-delta-rule-extents",
+        wrong=at_extent("gated_delta_rule", "y", "q", 0, 48),
+    ),
+    Mutant(
+        name="rates-of-first-channel",
+        fault="every channel decays as the first",
+        caught_by="latent_attention/selective-scan",
+        wrong=before("selective_scan", _first_rates),
     ),
 )

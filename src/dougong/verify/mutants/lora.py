@@ -6,7 +6,7 @@ import numpy as np
 
 from dougong.backends import Call
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import before, with_inputs
+from dougong.verify.mutants.faults import at_extent, before, with_inputs
 
 
 def _adapter(call: Call, adapter: object) -> Call:
@@ -58,5 +58,11 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="a merged weight holds its adapter twice",
         caught_by="lora/merge-",
         wrong=before("lora_merge", lambda call: with_inputs(call, scaling=2 * call.inputs["scaling"])),
+    ),
+    Mutant(
+        name="rank-of-24",
+        fault="a rank of just 24 is wrong",
+        caught_by="lora/linear-extents",
+        wrong=at_extent("lora_linear", "y", "down", 1, 24),
     ),
 )

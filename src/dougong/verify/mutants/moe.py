@@ -8,7 +8,15 @@ from dougong.backends import Array, Call
 from dougong.backends.reference import moe
 from dougong.backends.reference.selection import order
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, before, instead, wide, with_attributes, with_inputs
+from dougong.verify.mutants.faults import (
+    after,
+    at_extent,
+    before,
+    instead,
+    wide,
+    with_attributes,
+    with_inputs,
+)
 
 
 def _bias_weighs(call: Call) -> dict[str, Array]:
@@ -139,5 +147,11 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="pairs of one expert change places",
         caught_by="moe/moe_permute-",
         wrong=before("moe_permute", lambda call: with_inputs(call, x=call.inputs["x"][::-1])),
+    ),
+    Mutant(
+        name="tokens-of-96",
+        fault="a batch of just 96 tokens is wrong",
+        caught_by="moe/moe-extents-t",
+        wrong=at_extent("moe", "y", "x", 0, 96),
     ),
 )

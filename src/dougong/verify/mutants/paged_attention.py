@@ -9,7 +9,15 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.backends.reference.paged_attention import merge_weights
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import before, instead, wide, with_attributes, with_inputs
+from dougong.verify.mutants.faults import (
+    after,
+    at_extent,
+    before,
+    instead,
+    wide,
+    with_attributes,
+    with_inputs,
+)
 
 
 def _pages_swapped(call: Call) -> Call:
@@ -86,6 +94,12 @@ def _drafts_see_all(call: Call) -> Call:
     return replace(
         call, inputs={**call.inputs, "q": np.repeat(call.inputs["q"][:, -1:], call.inputs["q"].shape[1], 1)}
     )
+
+
+def _length_of_512(call: Call, y: Array) -> Array:
+    y = wide(y)
+    y[call.inputs["lengths"] == 512] *= 1.02
+    return y
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -174,5 +188,17 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="a part that saw nothing is multiplied by 0 and its NaN stays",
         caught_by="paged_attention/merge7-empty",
         wrong=instead("merge_attention", _poisoned),
+    ),
+    Mutant(
+        name="batch-of-eight",
+        fault="a batch of just 8 sequences is wrong",
+        caught_by="paged_attention/extents-b",
+        wrong=at_extent("paged_attention", "y", "q", 0, 8),
+    ),
+    Mutant(
+        name="length-of-512",
+        fault="a sequence of just 512 keys is wrong",
+        caught_by="paged_attention/lengths-page16",
+        wrong=after("paged_attention", "y", _length_of_512),
     ),
 )

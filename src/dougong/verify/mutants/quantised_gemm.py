@@ -7,7 +7,15 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.backends.reference.quantised_gemm import DEQUANTISED
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, before, instead, wide, with_attributes, with_inputs
+from dougong.verify.mutants.faults import (
+    after,
+    at_extent,
+    before,
+    instead,
+    wide,
+    with_attributes,
+    with_inputs,
+)
 from dougong.verify.mutants.gemm import keeping
 
 
@@ -71,6 +79,10 @@ def _zero_dropped(call: Call) -> Call:
     return with_inputs(call, weight_zero_point=np.full_like(call.inputs["weight_zero_point"], 8))
 
 
+def _no_nan_scale(call: Call) -> Call:
+    return with_inputs(call, weight_scale=np.minimum(call.inputs["weight_scale"], 254))
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="int8-gemm-by-float32",
@@ -132,5 +144,23 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="a power-of-two scale is biased by 126",
         caught_by="quantised_gemm/linear-mxfp4",
         wrong=after("linear_mxfp4", "y", _power),
+    ),
+    Mutant(
+        name="eight-tokens",
+        fault="a batch of just 8 tokens is wrong",
+        caught_by="quantised_gemm/linear-w8a8-extents-m",
+        wrong=at_extent("linear_w8a8", "y", "x", 0, 8),
+    ),
+    Mutant(
+        name="scale-of-255",
+        fault="the scale that stands for NaN is 2^128",
+        caught_by="quantised_gemm/linear-mxfp4-nan-scale",
+        wrong=before("linear_mxfp4", _no_nan_scale),
+    ),
+    Mutant(
+        name="answers-saturate-at-448",
+        fault="answers are clamped to the range of their float8 inputs",
+        caught_by="quantised_gemm/linear-fp8-large",
+        wrong=after("linear_fp8", "y", lambda call, y: np.clip(wide(y), -448.0, 448.0)),
     ),
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, as_if_packed, before, instead, wide, with_inputs
+from dougong.verify.mutants.faults import after, as_if_packed, at_extent, before, instead, wide, with_inputs
 
 
 def _running(call: Call, dtype: type) -> Array:
@@ -45,6 +45,15 @@ def _without_tail(call: Call) -> Call:
     cut: list[slice] = [slice(None)] * x.ndim
     cut[axis] = slice(0, max(x.shape[axis] // 128 * 128, 1))
     return with_inputs(call, x=x[tuple(cut)])
+
+
+def _without_place(call: Call) -> Call:
+    x = call.inputs["x"]
+    if x.ndim != 2 or x.shape[1] <= 192:
+        return call
+    x = x.copy()
+    x[:, 192] = x[:, 0]
+    return with_inputs(call, x=x)
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -119,5 +128,17 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="the last row holds what the first does",
         caught_by="reduction/sum-edge-5x7",
         wrong=after("sum", "y", lambda call, y: np.concatenate([y[:-1], y[:1]]) if len(y) > 4 else y),
+    ),
+    Mutant(
+        name="place-192",
+        fault="the value at place 192 is not looked at",
+        caught_by="reduction/max-places",
+        wrong=before("max", _without_place),
+    ),
+    Mutant(
+        name="sum-of-256",
+        fault="sums of just 256 are wrong",
+        caught_by="reduction/sum-extents-n",
+        wrong=at_extent("sum", "y", "x", -1, 256),
     ),
 )

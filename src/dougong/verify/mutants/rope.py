@@ -10,7 +10,14 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.backends.reference.rope import angles, attention_factor
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import as_if_packed, before, instead, with_attributes, with_inputs
+from dougong.verify.mutants.faults import (
+    as_if_packed,
+    at_extent,
+    before,
+    instead,
+    with_attributes,
+    with_inputs,
+)
 
 
 def _shifted_cosine(call: Call) -> dict[str, Array]:
@@ -125,5 +132,11 @@ MUTANTS: tuple[Mutant, ...] = (
         caught_by="rope/rope-cached-neox-every-other",
         wrong=before("rope_cached", _packed_ids),
         provenance=("flagos-ai/vllm-plugin-FL",),
+    ),
+    Mutant(
+        name="rope-of-64-tokens",
+        fault="a batch of just 64 tokens is wrong",
+        caught_by="rope/rope-extents-t",
+        wrong=at_extent("rope", "y", "x", 0, 64),
     ),
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, before, instead, wide, with_inputs
+from dougong.verify.mutants.faults import after, before, instead, wide, with_attributes, with_inputs
 
 
 def _reversed_ties(call: Call) -> dict[str, Array]:
@@ -29,6 +29,17 @@ def _without(x: Array, at: slice) -> Array:
 
 def _unsorted(call: Call, values: Array) -> Array:
     return values[..., ::-1]
+
+
+def _without_place(call: Call) -> Call:
+    x = call.inputs["x"].copy()
+    x[:, 384:385] = -np.inf
+    return with_inputs(call, x=x)
+
+
+def _compared_narrow(call: Call) -> Call:
+    x = call.inputs["x"]
+    return with_inputs(call, x=x.astype(np.float16)) if x.dtype == np.float32 else call
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -92,5 +103,23 @@ MUTANTS: tuple[Mutant, ...] = (
                 else indices
             ),
         ),
+    ),
+    Mutant(
+        name="place-384",
+        fault="the value at place 384 is never the largest",
+        caught_by="selection/argmax-places",
+        wrong=before("argmax", _without_place),
+    ),
+    Mutant(
+        name="compared-in-16-bits",
+        fault="float32 is compared as float16",
+        caught_by="selection/argmax-close",
+        wrong=before("argmax top_k sort", _compared_narrow),
+    ),
+    Mutant(
+        name="always-descending",
+        fault="a sort from the smallest up comes from the largest down",
+        caught_by="selection/sort-ascending",
+        wrong=before("sort", lambda call: with_attributes(call, descending=True)),
     ),
 )

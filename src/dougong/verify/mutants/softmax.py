@@ -6,7 +6,16 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, before, instead, wide, with_attributes, with_inputs
+from dougong.verify.mutants.faults import (
+    after,
+    as_if_packed,
+    at_extent,
+    before,
+    instead,
+    wide,
+    with_attributes,
+    with_inputs,
+)
 
 
 def _unshifted(call: Call) -> dict[str, Array]:
@@ -118,5 +127,17 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="every probability is 1 % too large",
         caught_by="softmax/softmax-",
         wrong=after("softmax", "y", lambda call, y: wide(y) * 1.01),
+    ),
+    Mutant(
+        name="width-of-768",
+        fault="rows of just 768 are wrong",
+        caught_by="softmax/softmax-extents-n",
+        wrong=at_extent("softmax", "y", "x", 1, 768),
+    ),
+    Mutant(
+        name="softmax-read-packed",
+        fault="a strided input is read as if it were packed",
+        caught_by="softmax/softmax-extents-m",
+        wrong=before("softmax", lambda call: with_inputs(call, x=as_if_packed(call.inputs["x"]))),
     ),
 )
