@@ -47,7 +47,7 @@ class Outcome:
 
 Ask = Callable[[Call], Outcome]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 4.0
 """How long the further calls of one relation may take; a stack that compiles each shape is not asked them all."""
 
 
@@ -69,6 +69,7 @@ def judge(
     semantics: Semantics = SEMANTICS["llm-strict"],
     device: str | None = None,
     ask: Ask | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> Result:
     """Hold what a stack made of a case against the float64 reference.
 
@@ -78,6 +79,8 @@ def judge(
         The device that the stack says it is; an answer from another one is a fallback.
     ask
         Runs the further calls of the case's relations; without it they are not checked.
+    patience_s
+        How long the further calls of one relation may take [s].
 
     Notes
     -----
@@ -92,7 +95,7 @@ def judge(
         if result.verdict is Verdict.PASS:
             if not expected.conforms:
                 return _deviates(result, expected, semantics)
-            return _after(case, call, outcome, expected, result, semantics, device, ask)
+            return _after(case, call, outcome, expected, result, semantics, device, ask, patience_s)
         met = met or result
     assert met is not None
     return _elsewhere(met, outcome, device) or met
@@ -169,6 +172,7 @@ def _after(
     semantics: Semantics,
     device: str | None,
     ask: Ask | None,
+    patience_s: float,
 ) -> Result:
     """What is asked of an answer that is right: side effects, the place, the same again, the same in other company."""
     if outcome.wrote:
@@ -189,7 +193,7 @@ def _after(
         if case.asks_precision:
             return _no(result, Verdict.INCONCLUSIVE, "value", vague)
     if ask is not None:
-        return _in_company(case, call, outcome.answer, expected, result, semantics, ask)
+        return _in_company(case, call, outcome.answer, expected, result, semantics, ask, patience_s)
     return result
 
 
@@ -228,11 +232,12 @@ def _in_company(
     result: Result,
     semantics: Semantics,
     ask: Ask,
+    patience_s: float,
 ) -> Result:
     for name in case.relations:
         check, bitwise, start, cut_short = RELATIONS[name.partition(":")[0]].check, True, time.monotonic(), ""
         for asked, other in enumerate(related(name, DEFINITIONS[case.op], call)):
-            if time.monotonic() - start > PATIENCE_S:
+            if time.monotonic() - start > patience_s:
                 cut_short = f", of the first {asked} calls: the rest would have taken too long"
                 break
             said, outcome = f"{name}: {other.says}: " if other.says else f"{name}: ", ask(other.call)

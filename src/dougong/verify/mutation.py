@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ def judge_inside(case: Case, backend: Mutated | ReferenceBackend, seed: int) -> 
         semantics=SEMANTICS["llm-strict"],
         device="cpu",
         ask=lambda other: ask_inside(backend, other),
+        patience_s=math.inf,
     )
 
 

@@ -69,6 +69,7 @@ _CUTS = (
 """Extents that are a tile, a width of a model, a vocabulary, or beside one."""
 
 _AGAIN = 32
+_STEP = 7
 
 
 def _chunks(extent: int) -> list[Picks]:
@@ -138,7 +139,8 @@ def related(name: str, definition: Definition, call: Call) -> Iterator[Other]:
 def _cuts(extent: int, letter: str, call: Call) -> Iterator[Picks]:
     # An axis of pairs stays one of pairs; of fewer than are asked for, a top-k would be another question.
     least = max(int(call.get("k", 1)), int(call.get("top_k", 1)))
-    for count in _CUTS:
+    # Not in their order: a stack that is not asked them all is asked some of every size.
+    for count in (each for start in range(_STEP) for each in _CUTS[start::_STEP]):
         if least <= count < extent and not (letter.startswith("2") and count % 2):
             yield np.arange(count)
 

@@ -283,10 +283,10 @@ def _extents(dtype: str) -> Iterator[Case]:
                 profile="smoke" if dtype == "bfloat16" and axis == "h" else "standard",
             )
     for op, make in (
-        ("gated_delta_rule", partial(delta_rule, t=270, heads=1, d=16, e=8, dtype=dtype, chunk=64)),
-        ("linear_attention", partial(_linear, t=270, heads=2, d=16, dtype=dtype, chunk=64)),
-        ("selective_scan", partial(_scan, t=270, d=5, n=4, dtype=dtype)),
-        ("causal_conv1d", partial(_conv, t=1030, d=9, width=4, dtype=dtype, bias=True)),
+        ("gated_delta_rule", partial(delta_rule, t=140, heads=1, d=16, e=8, dtype=dtype, chunk=64)),
+        ("linear_attention", partial(_linear, t=140, heads=2, d=16, dtype=dtype, chunk=64)),
+        ("selective_scan", partial(_scan, t=140, d=5, n=4, dtype=dtype)),
+        ("causal_conv1d", partial(_conv, t=520, d=9, width=4, dtype=dtype, bias=True)),
     ):
         yield _case(
             op,
