@@ -13,7 +13,7 @@ from dougong.backends.onnx.stack import OnnxStack, Prepared
 from dougong.backends.port import Array, Unsupported
 
 _PIP = "apache-tvm onnx ml_dtypes"
-_LACKING = ("not supported", "not implemented", "OpNotImplemented", "unsupported")
+_LACKING = ("not supported", "not implemented", "OpNotImplemented", "unsupported", "only support")
 
 
 class Tvm(OnnxStack):
