@@ -14,9 +14,10 @@ from dougong.backends import Array, Call, Unsupported
 from dougong.backends.dtypes import output_dtypes
 from dougong.backends.reference import FORMULAS
 from dougong.ops.definitions import DEFINITIONS
+from dougong.verify import script_parts as parts
 from dougong.verify.case import Case
 from dougong.verify.shrink import Shrunk
-from dougong.verify.sources import torch_source
+from dougong.verify.sources import jax_source, torch_source
 
 _FEW = 64  # numbers that are written out
 
@@ -27,8 +28,6 @@ Stack: {stack}
 Needs: {needs}. The expected values are the formula in float64:
     {formula}
 """
-
-from __future__ import annotations
 
 '''
 
@@ -47,66 +46,9 @@ def array(dtype, shape, text):
 
 '''
 
-_TORCH_HEAD = """
-
-class Call:
-    def __init__(self, op, inputs, attributes):
-        self.op, self.inputs, self.attributes = op, inputs, attributes
-
-    def get(self, name, default=None):
-        return self.attributes.get(name, default)
-
-
-class Unsupported(Exception):
-    pass
-
-
-"""
-
-_TORCH_MAIN = """
-
-def tensor(values):
-    if values.dtype.type.__module__ == "ml_dtypes":
-        bits = torch.as_tensor(values.view(np.uint8 if values.dtype.itemsize == 1 else np.uint16))
-        return bits.view(getattr(torch, values.dtype.name)).to(DEVICE)
-    return torch.as_tensor(values).to(DEVICE)
-
-
-torch.set_num_threads(1)
-call = Call(OP, INPUTS, ATTRIBUTES)
-outputs = run(call, {name: tensor(values) for name, values in INPUTS.items()})
-for name, want in EXPECTED.items():
-    got = outputs[name].detach().cpu()
-    got = (got.float() if got.is_floating_point() else got).numpy().astype(np.float64)
-    print(name, "got     ", got.ravel()[:8])
-    print(name, "expected", np.asarray(want, np.float64).ravel()[:8])
-    print(name, "largest difference", np.nanmax(np.abs(got - want)) if got.size else 0.0)
-"""
-
-_ONNX_MAIN = """
-
-model = zlib.decompress(base64.b64decode(MODEL))
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-outputs = session.run(None, INPUTS)
-for output, got in zip(session.get_outputs(), outputs):
-    want = EXPECTED[output.name.removeprefix("out_")]
-    got = np.asarray(got, np.float64)
-    print(output.name, "got     ", got.ravel()[:8])
-    print(output.name, "expected", np.asarray(want, np.float64).ravel()[:8])
-    print(output.name, "largest difference", np.nanmax(np.abs(got - want)) if got.size else 0.0)
-"""
-
-_DATA_MAIN = """
-
-# Feed INPUTS to {op} on the stack above; EXPECTED is what should come out, GOT what came.
-for name, want in EXPECTED.items():
-    print(name, "expected", np.asarray(want, np.float64).ravel()[:8])
-print("got", GOT)
-"""
-
 
 def script(case: Case, shrunk: Shrunk, backend: str, stack: Mapping[str, str]) -> str:
-    """Return the script of a failure: for torch its own calls, else the ONNX graph, else the data."""
+    """Return the script of a failure: the calls of PyTorch or JAX, the ONNX graph on its stack, else the data."""
     call = shrunk.call
     definition = DEFINITIONS[call.op]
     with np.errstate(all="ignore"):
@@ -114,7 +56,7 @@ def script(case: Case, shrunk: Shrunk, backend: str, stack: Mapping[str, str]) -
             exact = FORMULAS[call.op](call)
         except Exception:  # where raising is right there is nothing to expect
             exact = {}
-    body, needs, main = _way(case, call, backend)
+    imports, needs, body = _way(case, call, backend)
     names = output_dtypes(definition, call, case.dtype)
     head = _HEAD.format(
         title=f"{case.id} on {backend}: {shrunk.result.verdict} ({shrunk.result.check})",
@@ -123,7 +65,6 @@ def script(case: Case, shrunk: Shrunk, backend: str, stack: Mapping[str, str]) -
         needs=needs,
         formula=definition.formula.replace("\\", "/"),
     )
-    imports = f"{_IMPORTS}{_import_of(needs)}"
     data = [
         f"OP = {call.op!r}",
         f"ATTRIBUTES = {dict(call.attributes)!r}",
@@ -132,24 +73,27 @@ def script(case: Case, shrunk: Shrunk, backend: str, stack: Mapping[str, str]) -
         f"DEVICE = {stack.get('device', 'cpu')!r}",
         f"GOT = {shrunk.result.got!r}",
     ]
-    return head + imports + _DECODE + "\n".join(data) + "\n" + body + main
+    return head + _IMPORTS + imports + _DECODE + "\n".join(data) + "\n" + body
 
 
 def _way(case: Case, call: Call, backend: str) -> tuple[str, str, str]:
-    if backend.startswith("torch") and importlib.util.find_spec("torch"):
-        with suppress(LookupError):
-            return _TORCH_HEAD + torch_source(call.op), "torch", _TORCH_MAIN
-    try:
-        from dougong.backends.onnx import to_onnx
+    """Return imports, what is to be installed, and the rest of a script that asks the very stack under test."""
+    head, _, rest = backend.partition("-")
+    end = parts.COMPARE + parts.SHOW
+    with suppress(LookupError, Unsupported, ImportError):
+        if head in ("torch", "inductor") and importlib.util.find_spec("torch"):
+            asks = parts.INDUCTOR if head == "inductor" else parts.TORCH
+            return "import torch\n", "torch", parts.CALL + torch_source(call.op) + asks + end
+        if head == "jax":
+            return parts.JAX_HEAD, "jax", parts.CALL + jax_source(call.op) + parts.JAX + end
+        if head in parts.ONNX_WAYS:
+            from dougong.backends.onnx import to_onnx
 
-        model = to_onnx(call, case.dtype)
-        return f"MODEL = (\n{_lines(model)})\n", "onnxruntime", _ONNX_MAIN
-    except (Unsupported, ImportError):
-        return "", "numpy", _DATA_MAIN.format(op=call.op)
-
-
-def _import_of(needs: str) -> str:
-    return f"import {needs}\n" if needs != "numpy" else ""
+            way = parts.ONNX_WAYS[head]
+            hint = f"HINT = {rest if head == 'openvino' else ''!r}\n"
+            model = f"MODEL = (\n{_lines(to_onnx(call, case.dtype, way.opset))})\n{hint}"
+            return way.imports, way.needs, model + parts.CALL + way.body + end
+    return "", "numpy", parts.DATA.format(op=call.op)
 
 
 def _entries(arrays: Mapping[str, Array]) -> str:

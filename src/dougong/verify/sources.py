@@ -1,17 +1,16 @@
-"""The code of our own adapter of PyTorch that runs one operator, cut out of its modules with all that it calls."""
+"""The code of our own adapters of PyTorch and JAX that runs one operator, cut out with all that it calls."""
 
 from __future__ import annotations
 
 import ast
-import importlib
 import importlib.util
-import inspect
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeGuard
 
 from dougong.ops.definitions import DEFINITIONS
 
-_TORCH = "dougong.backends.torch"
+_TORCH, _JAX = "dougong.backends.torch", "dougong.backends.jax"
 _NOT_CUT = ("collective", "graph")
 
 
@@ -25,18 +24,27 @@ def torch_source(op: str) -> str:
     LookupError
         Where it takes more than one process, or a graph of another operator.
     """
-    from dougong.backends.torch.backend import OPERATORS
-
     if DEFINITIONS[op].family in _NOT_CUT:
         raise LookupError(op)
-    entry = OPERATORS[op]
-    module = inspect.getmodule(getattr(entry, "func", entry))
-    assert module is not None
-    modules: dict[str, ModuleType] = {}
-    _gather(module, modules)
+    return _source(_TORCH, op)
+
+
+def jax_source(op: str) -> str:
+    """Return the same of JAX, which need not be here: its modules are read, not imported.
+
+    Raises
+    ------
+    LookupError
+        Where JAX is not asked for it.
+    """
+    return _source(_JAX, op)
+
+
+def _source(package: str, op: str) -> str:
+    module, start = _entry(package, op)
+    modules: dict[str, ast.Module] = {}
+    _gather(package, module, modules)
     nodes = [node for each in modules.values() for node in _top(each)]
-    named = inspect.isfunction(entry) and entry.__name__ in vars(module)
-    start = ast.Name(entry.__name__) if named else _entry(modules[module.__name__], op)
     wanted = _reached(start, nodes)
     kept = [ast.unparse(node) for node in nodes if _names_of(node) & wanted]
     imports, rest = (
@@ -45,24 +53,31 @@ def torch_source(op: str) -> str:
     return "\n".join([*dict.fromkeys(imports), "", *rest, f"run = {ast.unparse(start)}"])
 
 
-def _gather(module: ModuleType, seen: dict[str, ModuleType]) -> None:
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_TORCH):
+def _gather(package: str, module: str, seen: dict[str, ast.Module]) -> None:
+    tree = ast.parse(_file(package, module).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package):
             for name in (str(node.module), *(f"{node.module}.{each.name}" for each in node.names)):
-                if name not in seen and name not in (_TORCH, f"{_TORCH}.backend") and _is_module(name):
-                    _gather(importlib.import_module(name), seen)
-    seen[module.__name__] = module
+                left_out = (package, f"{package}.backend", f"{_JAX}.arrays", f"{_JAX}.operators")
+                if name not in seen and name not in left_out and _file(package, name).is_file():
+                    _gather(package, name, seen)
+    seen[module] = tree
 
 
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise LookupError(package)
+    return Path(spec.origin).parent
 
 
-def _top(module: ModuleType) -> Iterator[ast.stmt]:
-    for node in ast.parse(inspect.getsource(module)).body:
+def _file(package: str, module: str) -> Path:
+    # Found by its place: to ask Python for it would import the package's modules, and the stack with them.
+    return _folder(package) / f"{module.removeprefix(package).lstrip('.').replace('.', '/')}.py"
+
+
+def _top(module: ast.Module) -> Iterator[ast.stmt]:
+    for node in module.body:
         ours = isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in (
             "dougong",
             "__future__",
@@ -71,14 +86,37 @@ def _top(module: ModuleType) -> Iterator[ast.stmt]:
             yield node
 
 
-def _entry(module: ModuleType, op: str) -> ast.expr:
-    """Return the expression that the module's table has for an operator."""
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if isinstance(key, ast.Constant) and key.value == op:
-                    return value
+def _entry(package: str, op: str) -> tuple[str, ast.expr]:
+    """Return the module whose ``OPERATORS`` has an operator, and the expression that it has for it."""
+    for file in sorted(_folder(package).glob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        values = {name: node.value for node in tree.body for name in _names_of(node) if _assigns(node)}
+        found = _looked_up(values.get("OPERATORS"), op, values)
+        if found is not None:
+            return f"{package}.{file.stem}", found
     raise LookupError(op)
+
+
+def _assigns(node: ast.stmt) -> TypeGuard[ast.Assign | ast.AnnAssign]:
+    return isinstance(node, ast.Assign | ast.AnnAssign)
+
+
+def _looked_up(table: ast.expr | None, op: str, values: Mapping[str, ast.expr | None]) -> ast.expr | None:
+    """Look an operator up in a table as it is written: literal keys, and ``dict.fromkeys`` of another table."""
+    if isinstance(table, ast.Call) and ast.unparse(table.func) == "dict.fromkeys":
+        names, value = table.args[0], table.args[1]
+        keys = values.get(names.id) if isinstance(names, ast.Name) else names
+        listed = keys.keys if isinstance(keys, ast.Dict) else getattr(keys, "elts", [])
+        return value if any(isinstance(key, ast.Constant) and key.value == op for key in listed) else None
+    if not isinstance(table, ast.Dict):
+        return None
+    for key, value in zip(table.keys, table.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value == op:
+            return value
+        found = _looked_up(value, op, values) if key is None else None
+        if found is not None:
+            return found
+    return None
 
 
 def _names_of(node: ast.stmt) -> set[str]:

@@ -53,9 +53,9 @@ def test_every_extent_that_does_not_matter_goes() -> None:
     assert 100 <= small.call.inputs["weight"].shape[0] <= 103
 
 
-@pytest.mark.parametrize("backend", ["torch-cpu", "onnxruntime", "nobody"])
+@pytest.mark.parametrize("backend", ["torch-cpu", "inductor-cpu", "onnxruntime", "nobody"])
 def test_the_script_runs_alone(backend: str, tmp_path: Path) -> None:
-    pytest.importorskip("torch" if backend == "torch-cpu" else "onnxruntime")
+    pytest.importorskip("onnxruntime" if backend == "onnxruntime" else "torch")
     text = script(CASE, shrunk(), backend, {"framework": backend, "device": "cpu"})
     assert "dougong" not in text.replace(CASE.id, "")
     (tmp_path / "case.py").write_text(text, encoding="utf-8")
@@ -63,7 +63,50 @@ def test_the_script_runs_alone(backend: str, tmp_path: Path) -> None:
         [sys.executable, "-I", "case.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "largest difference 0.0" in done.stdout
+    assert ("got 2.0" if backend == "nobody" else "largest difference 0.0") in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("backend", "asks"),
+    [
+        ("inductor-cpu", "torch.compile("),
+        ("onnxruntime", "onnxruntime.InferenceSession("),
+        ("openvino-f32", "openvino.Core("),
+        ("jax-cpu", "jax.jit("),
+        ("tvm", "tvm.compile("),
+        ("iree", "iree.runtime.load_vm_flatbuffer("),
+        ("tinygrad", "OnnxRunner("),
+    ],
+)
+def test_the_script_asks_the_stack_that_failed_and_no_other(backend: str, asks: str) -> None:
+    failure = Shrunk(
+        call=CASE.call(), result=judge(CASE, CASE.call(), Outcome(failed=Verdict.ERROR)), tried=0
+    )
+    text = script(CASE, failure, backend, {"device": "cpu"})
+    compile(text, "case.py", "exec")
+    assert asks in text
+    assert ("InferenceSession" in text) == (backend == "onnxruntime")
+    assert ("HINT = 'f32'" in text) == (backend == "openvino-f32")
+
+
+def test_every_operator_of_jax_can_be_cut_out_without_it() -> None:
+    from dougong.verify.sources import jax_source
+
+    for name in (
+        "linear",
+        "paged_attention",
+        "gated_delta_rule",
+        "moe",
+        "sample",
+        "rope",
+        "exp",
+        "dynamic_quant",
+    ):
+        text = jax_source(name)
+        compile(text, name, "exec")
+        assert "dougong" not in text, name
+    with pytest.raises(LookupError):
+        jax_source("all_reduce")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
