@@ -28,7 +28,7 @@ def limits(dtype: np.dtype[Any]) -> tuple[float, float]:
 def dtype_under_test(call: Call) -> str:
     """Return the float dtype of a call: that of its first float input."""
     names = (array.dtype.name for array in call.inputs.values())
-    return next((name for name in names if name in FLOATS), "float32")
+    return next((name for name in names if name in FLOATS), str(call.get("dtype", "float32")))
 
 
 def output_dtypes(definition: Definition, call: Call, dtype: str) -> dict[str, tuple[str, ...]]:

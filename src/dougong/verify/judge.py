@@ -245,6 +245,12 @@ def _in_company(
                 return _no(result, outcome.failed or Verdict.ERROR, check, f"{said}{outcome.detail}")
             if outcome.wrote:
                 return _no(result, Verdict.WRONG, "runs", f"{said}wrote to {outcome.wrote}")
+            if other.differs:
+                if all(
+                    same_bits(array, answer.outputs[key]) for key, array in outcome.answer.outputs.items()
+                ):
+                    return _no(result, Verdict.WRONG, check, f"{said}the same answer")
+                continue
             if other.pick is None:
                 alone = _expectation(case, other.call, expected.choice, expected.conforms)
                 found = _against(case, other.call, outcome, alone)

@@ -53,11 +53,14 @@ class Other:
     pick
         From the name of an output and the whole answer to what this one must be; ``None`` where it is held against a
         reference of its own.
+    differs
+        It must have another answer.
     """
 
     says: str
     call: Call
     pick: Callable[[str, Array], Array] | None
+    differs: bool = False
 
 
 _CUTS = (
@@ -97,6 +100,7 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             "batch_invariance", 0, lambda extent: [np.minimum(np.arange(extent + 3), extent - 1)]
         ),
         "again": Relation("determinism", 0),
+        "next_seed": Relation("value", 0),
         "layouts": Relation("value", 0),
         "cuts": Relation("value", 0),
     }
@@ -111,6 +115,10 @@ def related(name: str, definition: Definition, call: Call) -> Iterator[Other]:
         return
     if name == "layouts":
         yield from _laid_out(call)
+        return
+    if name == "next_seed":
+        inputs = {**call.inputs, "seed": np.asarray(call.inputs["seed"] + 1)}
+        yield Other("", replace(call, inputs=inputs), lambda _, whole: whole, differs=True)
         return
     letter, relation = axis_of(name, definition), RELATIONS[name.partition(":")[0]]
     places = {each.name: _place(each.axes, letter) for each in (*definition.inputs, *definition.outputs)}

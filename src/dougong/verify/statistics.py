@@ -56,6 +56,13 @@ def unrelated(ranks: Floats, lag: int, tests: int) -> bool:
     return bool(np.all(plausible(counts.astype(np.float64), n // 2, even, tests * _CELLS**2)))
 
 
+def tails(ranks: Floats, tests: int) -> bool:
+    """Whether both ends are reached as often as they should be: a bounded sum of uniforms is no normal number."""
+    shares = np.array([1e-3, 1e-4])
+    counts = [np.count_nonzero(side < share) for side in (ranks, 1.0 - ranks) for share in shares]
+    return bool(np.all(plausible(np.array(counts, np.float64), ranks.size, np.tile(shares, 2), 4 * tests)))
+
+
 def normal_ranks(y: Floats) -> Floats:
     """The normal distribution function."""
     return 0.5 * erfc(-y / np.sqrt(2.0))

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dougong.backends import Array, Call
-from dougong.verify.bound import UNIT_ROUNDOFF, Bound, Floats
+from dougong.verify.bound import SMALLEST_NORMAL, UNIT_ROUNDOFF, Bound, Floats
 
 _FLOAT32 = UNIT_ROUNDOFF["float32"]
 
@@ -46,14 +46,24 @@ def _scaled(call: Call, value: Floats, x: Floats, *, narrowings: int, steps: int
     # A square of float32 is rounded, and by as much as its factors are where they are narrowed.
     l2 = typical / np.sqrt(x.shape[-1]) if x.shape[-1] else typical
     narrow = narrowings * UNIT_ROUNDOFF[call.inputs["x"].dtype.name]
+    # What is subnormal before its weight keeps half a step of those, and no relative digit.
+    least = SMALLEST_NORMAL[call.inputs["x"].dtype.name] * np.abs(_factor(call))
+    narrowed = narrow * np.where(y > 0, np.maximum(y, least), 0.0)
     return Bound(
         accumulate_rms=y * typical / 2,
         accumulate_worst=y * most / 2,
         product_rms=y * np.maximum(l2, 1.0),
         product_worst=2 * y,
-        floor=y * (narrow + steps * _FLOAT32),
-        floor_rms=y * (narrow / np.sqrt(3) + steps * _FLOAT32),
+        floor=narrowed + y * steps * _FLOAT32,
+        floor_rms=narrowed / np.sqrt(3) + y * steps * _FLOAT32,
     )
+
+
+def _factor(call: Call) -> Floats:
+    """What a normed row is multiplied by; of a gate, no less than its SiLU."""
+    factor = np.ones(()) if "weight" not in call.inputs else _wide(call, "weight")
+    factor = factor + float(call.get("weight_offset", 0.0))
+    return factor * np.maximum(np.abs(_wide(call, "gate")), 1.0) if "gate" in call.inputs else factor
 
 
 def rms_norm(call: Call, exact: Mapping[str, Array]) -> dict[str, Bound]:
@@ -104,7 +114,9 @@ def layer_norm(call: Call, exact: Mapping[str, Array]) -> dict[str, Bound]:
     bias = np.abs(_wide(call, "bias")) if "bias" in call.inputs else 0.0
     # The difference from the mean is rounded once, with the mean's own last bit in it.
     once = weight * ((np.abs(x) + np.abs(mean)) / deviation + _STEPS * normed) + bias
-    narrow = UNIT_ROUNDOFF[call.inputs["x"].dtype.name] * weight * normed
+    dtype = call.inputs["x"].dtype.name
+    least = np.where(normed > 0, np.maximum(normed, SMALLEST_NORMAL[dtype]), 0.0)
+    narrow = UNIT_ROUNDOFF[dtype] * weight * least
     return {
         "y": Bound(
             accumulate_rms=weight * (mean_rms / deviation + normed * share * typical / 2),

@@ -18,7 +18,7 @@ from dougong.backends import Array, Call
 from dougong.backends.reference.sampler import GREEDY_BELOW, filtered
 from dougong.verify.bound import UNIT_ROUNDOFF, Bound, Floats, Rule
 from dougong.verify.bounds.functions import ULPS, UNDERFLOW, computed
-from dougong.verify.statistics import follows, normal_moments, normal_ranks, plausible, unrelated
+from dougong.verify.statistics import follows, normal_moments, normal_ranks, plausible, tails, unrelated
 
 Bounds = dict[str, Bound | Rule]
 
@@ -114,6 +114,9 @@ def _apart(call: Call, p: Floats, tokens: Array) -> NDArray[np.bool_]:
     return right
 
 
+_FINE = 1e-6
+
+
 def _random(
     inside: Callable[[Floats], NDArray[np.bool_]], ranks: Callable[[Floats], Floats], normal: bool
 ) -> Callable[[Call, Mapping[str, Array]], Bounds]:
@@ -126,10 +129,12 @@ def _random(
             good = inside(y)
             if not good.all():
                 return good
-            r, tests = ranks(y), 6
+            r, tests = ranks(y), 7
             fair = follows(r, step, tests) and all(unrelated(r, lag, tests) for lag in (1, 2, len(y) // 2))
             if normal:
                 fair = fair and normal_moments(y, step, tests)
+            if step < _FINE:  # of few values, the ends are no wider than one of them
+                fair = fair and tails(r, tests) and len(np.unique(y)) > y.size / 2
             return np.full(y.shape, fair)
 
         return {"y": Rule(holds=holds, says="not so distributed, or neighbours are related")}

@@ -53,10 +53,11 @@ def _sigmoid(
     kept: int,
     scaling: float,
     bias: float,
+    steps_per_unit: int = 64,
 ) -> Call:
     # Scores on a grid, a bias of whole steps of a finer one: sums of two stay a step apart, or are redrawn.
     wanted = np.empty((t, e))
-    steps = bias * np.round(generator.standard_normal(e) * 64) / 64
+    steps = bias * np.round(generator.standard_normal(e) * steps_per_unit) / steps_per_unit
     for row in range(t):
         scores = np.empty(e)
         for _ in range(100):
@@ -219,6 +220,26 @@ def _routers() -> Iterator[Case]:
                 relations=("row_chunks",),
                 profile="smoke" if bias else "standard",
             )
+    bank = experts("deepseek-v3")
+    yield _case(
+        "route_sigmoid",
+        "fine-bias",
+        "float32",
+        make=partial(
+            _sigmoid,
+            t=40,
+            e=bank.num,
+            k=bank.top_k,
+            groups=1,
+            kept=1,
+            scaling=1.0,
+            bias=1.0,
+            steps_per_unit=1 << 14,
+        ),
+        geometry="deepseek-v3 router",
+        edge="a bias that no 16 bits hold",
+        profile="smoke",
+    )
     for dtype in FLOATS:
         for op in ("route_softmax", "route_sigmoid"):
             yield _case(
@@ -363,7 +384,7 @@ def _parts() -> Iterator[Case]:
 def _extents() -> Iterator[Case]:
     for dtype in FLOATS:
         for op, make, axes in (
-            ("moe", partial(_moe, dtype=dtype, t=140, h=24, f=16, e=8, k=2), "t"),
+            ("moe", partial(_moe, dtype=dtype, t=140, h=24, f=16, e=8, k=2, load="one"), "t"),
             ("grouped_linear", partial(_grouped, dtype=dtype, n=70, k=130, counts=(3, 0, 17, 1)), "n k"),
             ("moe_permute", partial(_permute, dtype=dtype, t=140, e=16, k=4, load="even"), "t"),
             ("route_softmax", partial(_softmax, dtype=dtype, t=300, e=40, k=4, renormalise=True), "t"),

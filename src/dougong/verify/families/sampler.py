@@ -307,7 +307,12 @@ def _drawing() -> Iterator[Case]:
 def _numbers() -> Iterator[Case]:
     for op in ("random_uniform", "random_normal", "random_exponential"):
         for dtype in FLOATS if op != "random_exponential" else ("float32",):
-            for n, seed in ((1 << 17, 0), (100_003, 1), (1 << 17, (1 << 31) + 7), (1 << 17, (1 << 53) + 1)):
+            for n, seed in (
+                (1 << 20 if dtype == "float32" else 1 << 17, 0),
+                (100_003, 1),
+                (1 << 17, (1 << 31) + 7),
+                (1 << 17, (1 << 53) + 1),
+            ):
                 yield listed(
                     "sampler",
                     op,
@@ -315,6 +320,7 @@ def _numbers() -> Iterator[Case]:
                     dtype,
                     partial(_random, op=op, dtype=dtype, n=n, seed=seed),
                     "distribution, moments, and neighbours that have nothing to do with each other",
+                    relations=("next_seed",),
                     profile="smoke" if seed == 1 and dtype == "float32" else "standard",
                     provenance=("flagos-ai/Torch-FL#66",) if op == "random_normal" else (),
                 )

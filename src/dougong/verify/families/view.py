@@ -15,6 +15,11 @@ from dougong.verify.numbers import bits
 _DTYPES = ("float32", "float16", "bfloat16", "float8_e4m3fn", "int8", "int32", "int64")
 _USUAL = ("float32", "bfloat16", "int8", "int64")
 
+_SIZES = (
+    *(1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 129, 192, 255, 256, 257, 511, 512),
+    *(1000, 1023, 1024, 1025, 2048, 4095, 4096, 4097, 1 << 16),
+)
+
 Layout = Callable[[np.random.Generator, str], Array]
 
 
@@ -145,7 +150,7 @@ def _models() -> Iterator[Case]:
             geometry="qwen3-32b attention",
             edge="tokens by heads to heads by tokens",
         )
-        for n in (1, 2, 63, 64, 65, 1 << 16):
+        for n in _SIZES:
             yield _case(
                 "copy",
                 f"{n}-elements",

@@ -17,6 +17,7 @@ from dougong.verify.mutants.faults import (
     with_attributes,
     with_inputs,
 )
+from dougong.verify.mutants.gemm import keeping
 
 
 def _bias_weighs(call: Call) -> dict[str, Array]:
@@ -67,6 +68,12 @@ def _tail_rows(call: Call, y: Array) -> Array:
         if count > 16 and tail < end:
             y[tail:end] = 0
     return y
+
+
+def _dropped(call: Call) -> Call:
+    ids = call.inputs["ids"]
+    place = np.sum(np.tril(ids.ravel()[:, None] == ids.ravel(), -1), axis=1).reshape(ids.shape)
+    return with_inputs(call, ids=np.where(place < 64, ids, -1))
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -153,5 +160,17 @@ MUTANTS: tuple[Mutant, ...] = (
         fault="a batch of just 96 tokens is wrong",
         caught_by="moe/moe-extents-t",
         wrong=at_extent("moe", "y", "x", 0, 96),
+    ),
+    Mutant(
+        name="bias-in-16-bits",
+        fault="the bias of the choice is rounded to bfloat16",
+        caught_by="moe/route_sigmoid-fine-bias",
+        wrong=before("route_sigmoid", lambda call: with_inputs(call, bias=keeping(call.inputs["bias"], 8))),
+    ),
+    Mutant(
+        name="capacity-of-64",
+        fault="an expert takes 64 tokens and drops the rest",
+        caught_by="moe/moe-extents-t",
+        wrong=before("moe", _dropped),
     ),
 )

@@ -193,4 +193,16 @@ MUTANTS: tuple[Mutant, ...] = (
         caught_by="sampler/drafts-",
         wrong=after("rejection_sample", "tokens", _from_target),
     ),
+    Mutant(
+        name="normal-without-tails",
+        fault="normal numbers end at 3.5",
+        caught_by="sampler/random-normal",
+        wrong=after("random_normal", "y", lambda call, y: np.clip(wide(y), -3.5, 3.5)),
+    ),
+    Mutant(
+        name="seed-not-read",
+        fault="every seed gives the same numbers",
+        caught_by="sampler/random-uniform",
+        wrong=before("random_uniform", lambda call: with_inputs(call, seed=np.array(5))),
+    ),
 )
