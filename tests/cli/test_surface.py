@@ -47,7 +47,7 @@ FROZEN = {
         "--header-timeout", "--body-timeout", "--drain-timeout", "--body-limit", "--reply-limit", "--records-limit",
         "--health-every", "--health-timeout", "--checks-failed", "--start-timeout", "--end-timeout", "--deaths",
         "--deaths-within", "--restart-after", "--restart-at-most", "--records", "--log", "--embeddings", "--plan",
-        "--replica", "--keys", "--allow-open", "--no-records", "--refresh", "--dry-run", "--json",
+        "--replica", "--keys", "--allow-open", "--no-records", "--refresh", "--dry-run", "--script", "--json",
     ],
     "dougong devices": ["--no-torch", "--catalog", "--json"],
     "dougong models": [],

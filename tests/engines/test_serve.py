@@ -331,6 +331,23 @@ def test_a_plan_becomes_commands(plan: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads(told["--speculative-config"])["num_speculative_tokens"] == 1
 
 
+def test_a_plan_that_no_engine_can_do_names_the_options_it_can(plan: Path, capsys) -> None:
+    def option(tp: int, pp: int) -> dict[str, Any]:
+        made = json.loads(json.dumps(PLAN["options"][0]))
+        layout = {"tp": tp, "pp": pp, "cp": 1, "attn_dp": 1, "ep": 1, "expert_tp": tp}
+        both = made["pools"][0]
+        made["pools"] = [{**both, "phase": phase, "layout": layout} for phase in ("prefill", "decode")]
+        return made
+
+    plan.write_text(json.dumps({**PLAN, "options": [option(1, 8), option(8, 1)]}))
+    words = ["serve", "--plan", str(plan), "--dry-run", "--engine", "vllm"]
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert "pipeline stages, and PP is 8" in err
+    assert "--option 2 can be launched" in err
+    assert main([*words, "--option", "2"]) == 0
+
+
 def test_words_stand_over_the_plan(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["serve", "--plan", str(plan), "--dry-run", "--engine", "sglang"]
     assert main([*words, "--tp", "4", "--context", "9000", "--name", "mine", "--copies", "1"]) == 0

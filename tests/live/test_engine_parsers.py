@@ -7,8 +7,14 @@ Neither needs its chip: SGLang's wheel and vLLM's with ``VLLM_TARGET_DEVICE=cpu`
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import json
 import os
+import subprocess
+import sys
+import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +23,10 @@ import pytest
 
 from dougong.engines.checks import nodes_of
 from dougong.engines.port import LaunchRequest, NodePlace
+from dougong.engines.process import free_port
 from dougong.engines.sglang import Sglang
 from dougong.engines.vllm import Vllm
+from dougong.testing.fake_engine import FakeEngine
 from engines.deployments import DEPLOYMENTS, request_of, write_model
 
 pytestmark = [
@@ -113,18 +121,55 @@ def test_vllms_own_parser_and_configuration_take_them(
 )
 def test_the_routers_own_parser_takes_its_words(module: str, flag: str) -> None:
     launcher = imported(f"{module}.launch_router")
-    router = (Vllm if module == "vllm_router" else Sglang)().router
-    words = router(
-        "cuda",
-        [("http://10.0.0.1:8001", 8998), ("http://10.0.0.2:8001", 8999)],
-        ["http://10.0.0.3:8001"],
-        8000,
-    )
+    engine: Any = Vllm() if module == "vllm_router" else Sglang()
+    request = replace(request_of("prefill"), devices=(4, 5))
+    prefill = [("http://10.0.0.1:8001", request_of("prefill")), ("http://10.0.0.1:8005", request)]
+    made = engine.router(prefill, ["http://10.0.0.3:8001"], port=8000, key="dg-k")
+    words = made.argv
     start = next(place for place, word in enumerate(words) if word.startswith("--"))
     told = launcher.parse_router_args(list(words[start:]))
     assert getattr(told, flag) is True
-    assert [url for url, _ in told.prefill_urls] == ["http://10.0.0.1:8001", "http://10.0.0.2:8001"]
+    assert [url for url, _ in told.prefill_urls] == ["http://10.0.0.1:8001", "http://10.0.0.1:8005"]
     assert told.decode_urls == ["http://10.0.0.3:8001"]
-    assert told.port == 8000
+    assert (told.host, told.port) == ("127.0.0.1", 8000)
+    assert "dg-k" in (told.api_key, made.env.get("OPENAI_API_KEY"))
     if module == "sglang_router":
-        assert [port for _, port in told.prefill_urls] == [8998, 8999]
+        assert [port for _, port in told.prefill_urls] == [8998, 9002]
+
+
+@pytest.mark.parametrize("module", ["vllm_router", "sglang_router"])
+def test_a_router_carries_a_chat_to_both_pools(module: str, tmp_path: Path) -> None:
+    imported(f"{module}.launch_router")
+    engine: Any = Vllm() if module == "vllm_router" else Sglang()
+    port = free_port()
+    with FakeEngine(key="dg-k") as prefill, FakeEngine(key="dg-k") as decode:
+        made = engine.router([(prefill.url, request_of("prefill"))], [decode.url], port=port, key="dg-k")
+        flags = made.argv[next(place for place, word in enumerate(made.argv) if word.startswith("--")) :]
+        command = [
+            sys.executable,
+            "-m",
+            f"{module}.launch_router",
+            *flags,
+            "--prometheus-port",
+            str(free_port()),
+        ]
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(command, env={**os.environ, **made.env}, stdout=log, stderr=log)
+        try:
+            body = {"model": "fake", "messages": [{"role": "user", "content": "x"}], "max_tokens": 3}
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/v1/chat/completions",
+                json.dumps(body).encode(),
+                {"Content-Type": "application/json", "Authorization": "Bearer dg-k"},
+            )
+            until_s, reply = time.monotonic() + 60, None
+            while reply is None and time.monotonic() < until_s:
+                with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=20) as answer:
+                    reply = json.load(answer)
+                time.sleep(0.5)
+            assert reply is not None, (tmp_path / "log").read_text()[-2000:]
+            assert reply["usage"]["completion_tokens"] == 3
+            assert prefill.stats()["requests"] == decode.stats()["requests"] == 1
+        finally:
+            process.terminate()
+            process.wait(20)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -19,7 +20,9 @@ from dougong.engines.models.resolve import read_source
 from dougong.engines.port import Engine, LaunchRequest, Model, Parallel
 from dougong.engines.prepare import Group, launches
 from dougong.engines.registry import choose_engine, engine_called, load_engines
-from dougong.errors import EnvironmentLacking, InputError, UnknownId
+from dougong.errors import DougongError, EnvironmentLacking, InputError, UnknownId
+
+T = TypeVar("T")
 
 
 def show_commands(question: Question) -> int:
@@ -27,7 +30,7 @@ def show_commands(question: Question) -> int:
     voice = Voice(question.words["as_json"])
     groups = read_groups(question, voice, shown=True)
     shown: list[dict[str, object]] = []
-    for group, launch in launches(groups, shown=True):
+    for group, launch in told_with_options(question, lambda: launches(groups, shown=True)):
         command = launch.command
         shown.append(
             {
@@ -44,11 +47,72 @@ def show_commands(question: Question) -> int:
         )
         if not voice.as_json:
             _show(group, launch)
+    if not voice.as_json and any(group.request.role != "both" for group in groups):
+        click.echo("# a router stands between them: --script FILE writes it, with what runs on each node")
     if voice.as_json:
         click.echo(
             json.dumps({"schema": SCHEMA, "kind": "launch", "launches": shown}, indent=2, ensure_ascii=False)
         )
     return 0
+
+
+def write_commands(question: Question) -> int:
+    """Write a plan as a script for its nodes, and launch nothing."""
+    from dougong.engines.placement import place
+    from dougong.engines.script import KEY_WORD, write_script
+
+    voice = Voice(question.words["as_json"])
+    groups = read_groups(question, voice, shown=True)
+    placed = told_with_options(question, lambda: place(groups, key=KEY_WORD))
+    pools = ", ".join(f"{group.replicas:,} × {_pool(group)}" for group in groups)
+    nodes = max(one.node for one in placed) + 1
+    text = write_script(placed, f"{groups[0].request.model.source or groups[0].request.model.name}: {pools}")
+    file = question.words["script"]
+    if file == "-":
+        click.echo(text, nl=False)
+        return 0
+    try:
+        Path(file).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentLacking(f"--script: {file}: {error.strerror}") from error
+    voice.event("script", f"written: {file}, for {nodes} node(s)", file=file, nodes=nodes)
+    return 0
+
+
+def told_with_options(question: Question, action: Callable[[], T]) -> T:
+    """Return what ``action`` returns; where the engine cannot do a plan, say which of its options it can."""
+    try:
+        return action()
+    except InputError as error:
+        if not question.words["plan_file"]:
+            raise
+        able = [str(number) for number in range(1, _options(question) + 1) if _able(question, number)]
+        hint = (
+            f"--option {' or '.join(able)} can be launched" if able else "none of its options can be launched"
+        )
+        raise InputError(error.message, hint=hint) from error
+
+
+def _options(question: Question) -> int:
+    return len(json.loads(Path(question.words["plan_file"]).read_bytes())["options"])
+
+
+def _able(question: Question, number: int) -> bool:
+    class Silent(Voice):
+        def event(self, event: str, message: str, **fields: object) -> None:
+            """Tell nothing."""
+
+    other = replace(question, counts={**question.counts, "option": number})
+    try:
+        launches(read_groups(other, Silent(True), shown=True), shown=True)
+    except DougongError:
+        return False
+    return True
+
+
+def _pool(group: Group) -> str:
+    role = "" if group.request.role == "both" else f"{group.request.role} "
+    return f"{role}{group.engine.name} {group.request.parallel}"
 
 
 def _show(group: Group, launch: Launch) -> None:
@@ -149,14 +213,14 @@ def _check_one_machine(groups: list[Group], system: str) -> None:
     if roles != ["both"]:
         raise EnvironmentLacking(
             f"this plan splits {' and '.join(roles)}, and the engine's own router must stand between them",
-            hint="see each command with --dry-run, or take a plan made with --mode colocated",
+            hint="write a script for the nodes with --script FILE, or take a plan made with --mode colocated",
         )
     wanted = sum(group.replicas * group.request.parallel.devices for group in groups)
     devices = count_devices(groups[0].request.platform)
     if devices is not None and wanted > devices:
         raise EnvironmentLacking(
             f"this plan wants {wanted:,} devices of {system}, and {devices} are here",
-            hint="serve fewer replicas (--copies N), or see each command with --dry-run",
+            hint="serve fewer replicas (--copies N), or write a script for the nodes with --script FILE",
         )
 
 

@@ -104,6 +104,14 @@ def _options(command: Any) -> Any:
     "--dry-run", cls=Option, section=OUTPUT, is_flag=True, help="Print the commands, launch nothing."
 )
 @click.option(
+    "--script",
+    cls=Option,
+    section=PLAN,
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Write the plan as a script for its nodes, router and gateway included; launch nothing; - is stdout.",
+)
+@click.option(
     "--json", "as_json", cls=Option, section=OUTPUT, is_flag=True, help="Print every event as a line of JSON."
 )
 def serve(model: str | None, **words: Any) -> int:
@@ -116,6 +124,10 @@ def serve(model: str | None, **words: Any) -> int:
     from dougong.cli.serve_words import read_question
 
     question = read_question(model, words)
+    if words["script"]:
+        from dougong.cli.launching import write_commands
+
+        return write_commands(question)
     if words["dry_run"]:
         from dougong.cli.launching import show_commands
 

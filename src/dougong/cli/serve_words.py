@@ -104,6 +104,8 @@ def read_question(model: str | None, words: Mapping[str, Any]) -> Question:
         faults.add("MODEL", "the plan names the model; leave one of them out")
     if (model or words["plan_file"] or words["engine"]) and words["replicas"]:
         faults.add("--replica", "endpoints run already; no model and no engine is launched beside them")
+    if words["script"] and not words["plan_file"]:
+        faults.add("--script", "it is written from a plan; give --plan")
     if words["option"] and not words["plan_file"]:
         faults.add("--option", "it chooses from a plan; give --plan")
     faults.raise_if_any()

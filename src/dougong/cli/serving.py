@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from dougong.cli.launching import read_groups
+from dougong.cli.launching import read_groups, told_with_options
 from dougong.cli.serve_words import Question, Voice
 from dougong.cli.waiting import Waiting
 from dougong.engines.fleet import Fleet, Launch
@@ -49,7 +49,8 @@ def serve(question: Question) -> int:
         if words["replicas"]:
             replicas = [_endpoint(question, url, voice) for url in words["replicas"]]
             return _open(question, settings, replicas, None, voice)
-        made = launches(read_groups(question, voice, shown=False))
+        groups = read_groups(question, voice, shown=False)
+        made = told_with_options(question, lambda: launches(groups))
         for _, launch in made:
             for note in launch.command.notes:
                 voice.event("note", f"note: {note}")

@@ -6,7 +6,7 @@ and with which words it is started; :mod:`dougong.engines.supervise` starts and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -197,6 +197,23 @@ class LaunchCommand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """What stands between prefill and decode replicas, listening on loopback.
+
+    Attributes
+    ----------
+    env
+        Variables set over those of the shell.
+    notes
+        Where it comes from.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a client may ask of the endpoint."""
 
@@ -264,5 +281,28 @@ class Engine(Protocol):
         ------
         InputError
             What the engine cannot do, all of it at once, with what would do.
+        """
+        ...
+
+
+@runtime_checkable
+class Routed(Protocol):
+    """An adapter that knows a router for prefill and decode replicas of its engine; not every one does."""
+
+    def router(
+        self, prefill: Sequence[tuple[str, LaunchRequest]], decode: Sequence[str], *, port: int, key: str
+    ) -> Router:
+        """Return the router.
+
+        Parameters
+        ----------
+        prefill
+            URL and request of each prefill replica.
+        decode
+            URL of each decode replica.
+        port
+            Where it listens.
+        key
+            The secret of the replicas.
         """
         ...

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dougong.engines.checks import refuse, spans_nodes
 from dougong.engines.platforms import PLATFORMS, visibility
-from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence
+from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence, Router
 from dougong.engines.presence import look_for
 
 KV_DTYPES = {"bf16": "bf16", "fp8_e4m3": "fp8_e4m3", "fp8": "fp8_e4m3", "mxfp8": "mxfp8", "nvfp4": "nvfp4"}
@@ -82,8 +82,6 @@ class Sglang:
         key = ["--api-key", request.api_key] if request.api_key else []
         notes = ["tool_choice wants the model's parser: --engine-args '--tool-call-parser NAME'"]
         notes += spans_nodes(request, "--nnodes {nodes} --node-rank RANK --dist-init-addr HOST:PORT")
-        if request.role != "both":
-            notes.append("prefill and decode replicas want SGLang's router between them")
         return LaunchCommand(
             argv=(sys.executable, "-m", "sglang.launch_server", *words, *key, *request.extra),
             env=visibility(request.platform, request.devices),
@@ -97,13 +95,21 @@ class Sglang:
         )
 
     def router(
-        self, platform: str, prefill: Sequence[tuple[str, int]], decode: Sequence[str], port: int
-    ) -> tuple[str, ...]:
-        """Return what stands between prefill and decode replicas; parameters as those of vLLM's."""
-        words = [word for url, at in prefill for word in ("--prefill", url, str(at))]
+        self, prefill: Sequence[tuple[str, LaunchRequest]], decode: Sequence[str], *, port: int, key: str
+    ) -> Router:
+        """Return SGLang's router, 0.3.2."""
+        words = [word for url, one in prefill for word in ("--prefill", url, str(_bootstrap_port(one)))]
         words += [word for url in decode for word in ("--decode", url)]
-        here = ("--host", "127.0.0.1", "--port", str(port))
-        return ("python3", "-m", "sglang_router.launch_router", "--pd-disaggregation", *words, *here)
+        here = ("--host", "127.0.0.1", "--port", str(port), "--api-key", key)
+        argv = ("python3", "-m", "sglang_router.launch_router", "--pd-disaggregation", *words, *here)
+        return Router(argv=argv, notes=("pip install sglang-router",))
+
+
+def _bootstrap_port(request: LaunchRequest) -> int:
+    """Return where a prefill replica is met; those of a node keep apart by their first device."""
+    if request.transfer_port is not None:
+        return request.transfer_port
+    return BOOTSTRAP_PORT + (request.devices[0] if request.devices else 0)
 
 
 def _faults(request: LaunchRequest) -> list[str]:
@@ -171,9 +177,7 @@ def _flags(request: LaunchRequest) -> dict[str, object]:
         if request.platform == "ascend":
             flags["--disaggregation-transfer-backend"] = "ascend"
         if request.role == "prefill":
-            flags["--disaggregation-bootstrap-port"] = request.transfer_port or BOOTSTRAP_PORT + (
-                request.devices[0] if request.devices else 0
-            )
+            flags["--disaggregation-bootstrap-port"] = _bootstrap_port(request)
     if request.embeddings:
         flags["--is-embedding"] = None
     if (node := request.node) is not None:

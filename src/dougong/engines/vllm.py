@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 
 from dougong.engines.checks import refuse, spans_nodes
 from dougong.engines.platforms import PLATFORMS, visibility
-from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence
+from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence, Router
 from dougong.engines.presence import distribution_version, has_module
-from dougong.engines.vllm_transfer import transfer, transfer_env, transfer_faults
+from dougong.engines.vllm_transfer import router, transfer, transfer_env, transfer_faults
 
 KV_DTYPES = {
     "bf16": "bfloat16",
@@ -118,33 +118,10 @@ class Vllm:
         )
 
     def router(
-        self, platform: str, prefill: Sequence[tuple[str, int]], decode: Sequence[str], port: int
-    ) -> tuple[str, ...]:
-        """Return what stands between prefill and decode replicas, listening on loopback.
-
-        Parameters
-        ----------
-        prefill
-            URL of each, and the port of its transfer.
-        decode
-            URL of each.
-        """
-        here = ("--host", "127.0.0.1", "--port", str(port))
-        if platform != "ascend":
-            urls = [("--prefill", url) for url, _ in prefill] + [("--decode", url) for url in decode]
-            return (
-                "vllm-router",
-                "--vllm-pd-disaggregation",
-                *(word for pair in urls for word in pair),
-                *here,
-            )
-        sides = (("prefiller", [url for url, _ in prefill]), ("decoder", list(decode)))
-        words: list[str] = []
-        for side, urls_of in sides:
-            places = [url.removeprefix("http://").rpartition(":") for url in urls_of]
-            words += [f"--{side}-hosts", *(host for host, _, _ in places)]
-            words += [f"--{side}-ports", *(at for _, _, at in places)]
-        return ("python3", "load_balance_proxy_server_example.py", *here, *words)
+        self, prefill: Sequence[tuple[str, LaunchRequest]], decode: Sequence[str], *, port: int, key: str
+    ) -> Router:
+        """Return vLLM's router, or on Ascend the plugin's."""
+        return router(prefill, decode, port=port, key=key)
 
 
 def _program() -> tuple[str, ...]:
@@ -235,9 +212,5 @@ def _notes(request: LaunchRequest) -> list[str]:
         notes.append(
             "tool_choice auto wants the model's parser: "
             "--engine-args '--enable-auto-tool-choice --tool-call-parser NAME'"
-        )
-    if request.role != "both":
-        notes.append(
-            "prefill and decode replicas want a router of vLLM's own between them, which hands over the cache"
         )
     return notes

@@ -5,7 +5,9 @@ NixlConnector is that of vLLM 0.33.0, MooncakeConnectorV1 that of vLLM-Ascend, c
 
 from __future__ import annotations
 
-from dougong.engines.port import LaunchRequest, Parallel
+from collections.abc import Sequence
+
+from dougong.engines.port import LaunchRequest, Parallel, Router
 
 _NIXL_PORT = 5600  # vLLM's own default (vllm/envs.py)
 _ASCEND_PORT, _ASCEND_PORTS_PER_DEVICE = 20_000, 1_000
@@ -78,3 +80,29 @@ def transfer_env(request: LaunchRequest) -> dict[str, str]:
         "VLLM_NIXL_SIDE_CHANNEL_HOST": request.host,
         "VLLM_NIXL_SIDE_CHANNEL_PORT": str(_transfer_port(request)),
     }
+
+
+def router(
+    prefill: Sequence[tuple[str, LaunchRequest]], decode: Sequence[str], *, port: int, key: str
+) -> Router:
+    """Return what stands between the pools: vllm-router 0.1.17, or the example server of vLLM-Ascend."""
+    here = ("--host", "127.0.0.1", "--port", str(port))
+    urls = [url for url, _ in prefill]
+    if prefill[0][1].platform != "ascend":
+        pairs = [("--prefill", url) for url in urls] + [("--decode", url) for url in decode]
+        asked = (word for pair in pairs for word in pair)
+        return Router(
+            argv=("vllm-router", "--vllm-pd-disaggregation", *asked, *here),
+            env={"OPENAI_API_KEY": key},
+            notes=("pip install vllm-router",),
+        )
+    words: list[str] = []
+    for side, listed in (("prefiller", urls), ("decoder", decode)):
+        places = [url.removeprefix("http://").rpartition(":") for url in listed]
+        words += [f"--{side}-hosts", *(host for host, _, _ in places)]
+        words += [f"--{side}-ports", *(at for _, _, at in places)]
+    return Router(
+        argv=("python3", "load_balance_proxy_server_example.py", *here, *words),
+        env={"OPENAI_API_KEY": key},
+        notes=("the server is in examples/disaggregated_prefill_v1 of vLLM-Ascend's repository",),
+    )
