@@ -104,6 +104,18 @@ def test_the_records_are_a_catalog_that_a_plan_reads(tmp_path, capsys):
     assert main([*words, "--precision", "q4_1"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert any("calibrated on this very chip" in note for note in plan["notes"])
+    fit_words = ["fit", "--models", "smollm2-135m", "--systems", "local,hgx-h100", *words[4:-3], "--json"]
+    fit_words = [word for word in fit_words if word not in ("--users", "1")]
+
+    def fitted() -> tuple[float, float, list[str]]:
+        assert main([*fit_words, "--precision", "q4_1"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        own, other = (cell["tokens_per_s_per_chip"] for cell in told["cells"])
+        return own, other, told["notes"]
+
+    own_rate, other_rate, notes = fitted()
+    assert any(note.startswith("local: calibrated on this very chip") for note in notes)
+    assert not any(note.startswith("hgx-h100") for note in notes)
     # 106 M weights of 5 bits and 28 M of 8.5 (the head), each multiplied once per token.
     low = 2 * 106.2e6 / 30e9 + 2 * 28.3e6 / 50e9
     tpot = plan["options"][0]["tpot_s"]["value"]
@@ -113,6 +125,10 @@ def test_the_records_are_a_catalog_that_a_plan_reads(tmp_path, capsys):
     assert main([*words, "--precision", "q4_1"]) == 0
     other = json.loads(capsys.readouterr().out)["options"][0]["tpot_s"]["value"]
     assert abs(other / tpot - 1) > 0.05
+    own_without, other_without, notes = fitted()
+    assert abs(own_without / own_rate - 1) > 0.02, "the matrix reads the calibration too"
+    assert other_without == other_rate, "and for no chip but its own"
+    assert notes == []
 
 
 def test_a_calibration_gives_back_its_file(tmp_path):

@@ -110,4 +110,6 @@ def _context(catalog: Catalog, model: str) -> int:
 def _join(rows: Sequence[Fit]) -> Fit:
     cells = {pair: cell for row in rows for pair, cell in row.cells.items()}
     models = tuple(model for row in rows for model in row.models)
-    return replace(rows[0], models=models, cells=cells, elapsed_s=sum(row.elapsed_s for row in rows))
+    notes = tuple(dict.fromkeys(note for row in rows for note in row.notes))
+    elapsed_s = sum(row.elapsed_s for row in rows)
+    return replace(rows[0], models=models, cells=cells, elapsed_s=elapsed_s, notes=notes)

@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dougong.calibration import Parameters
-from dougong.calibration.engines import engine_class
-from dougong.calibration.local import Local, read_local
+from dougong.calibration.local import Local
 from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
 from dougong.cost.machine import Machine, machine_of
@@ -19,6 +17,7 @@ from dougong.cost.precision import apply, check_kv
 from dougong.cost.step import Pricer
 from dougong.errors import InputError
 from dougong.facts import Figure, worst_grade
+from dougong.plan.calibrated import efficiencies, local_of
 from dougong.plan.explain import explain
 from dougong.plan.money import rates_of
 from dougong.plan.options import Scene, option_of, transfer_of, with_steps
@@ -165,11 +164,12 @@ def pricer_of(
 ) -> Pricer:
     """Fix everything that does not vary among candidates."""
     precise = apply(model, precision, system.chip, kv_dtype)
+    parameters, own_class = efficiencies(local, engine)
     return Pricer(
         precise=precise,
         machine=machine,
-        parameters=local.parameters() if local else Parameters.load(),
-        engine=local.engine_class(engine) if local else engine_class(engine),
+        parameters=parameters,
+        engine=own_class,
         imbalance=imbalance,
         draft_tokens=draft_tokens,
     )
@@ -178,7 +178,7 @@ def pricer_of(
 def search(request: PlanRequest, model: Model, system: System, catalog: Records) -> Found:
     """Price every legal candidate on one system."""
     machine = machine_of(system)
-    local = read_local(getattr(catalog, "roots", ())).get(system.chip.id)
+    local = local_of(system, catalog)
     pricer = pricer_of(
         model,
         machine,

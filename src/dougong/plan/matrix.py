@@ -1,7 +1,8 @@
 """The matrix of what fits where: every model on every system, a few array programs per model.
 
 The question is coarser than a plan: co-located replicas only, one workload, the best throughput per chip. Systems
-whose chips compute a model in the same dtypes share one array program; a row is a layout on a system.
+whose chips compute a model in the same dtypes, with the same efficiencies, share one array program; a row is a
+layout on a system.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from typing import Any
 import numpy as np
 
 from dougong import units
-from dougong.calibration import Parameters
-from dougong.calibration.engines import engine_class
+from dougong.calibration.local import Local
 from dougong.catalog.hardware import System
 from dougong.catalog.models import Model
 from dougong.cost.machine import Machine, machine_of, stack
 from dougong.cost.precision import Precise, apply
 from dougong.cost.step import Pricer
 from dougong.errors import CatalogError, InputError, UnknownFigure, UnsupportedModel
+from dougong.plan.calibrated import efficiencies, local_of
 from dougong.plan.layouts import RULES, Setting, Table, enumerate_layouts
 from dougong.plan.records import Records
+from dougong.plan.remarks import local_notes
 from dougong.plan.serving import colocated
 from dougong.plan.space import BATCHES, memory_of
 from dougong.plan.types import Fit, FitCell
@@ -42,6 +44,7 @@ class _Seat:
     machine: Machine
     precise: Precise
     table: Table
+    local: Local | None
 
 
 def fit_matrix(
@@ -63,11 +66,15 @@ def fit_matrix(
     """
     started = time.perf_counter()
     cells: dict[tuple[str, str], FitCell] = {}
-    read: dict[str, tuple[System, Machine]] = {}
+    read: dict[str, tuple[System, Machine, Local | None]] = {}
+    notes: list[str] = []
     for name in systems:
         system = catalog.system(name)
         try:
-            read[name] = (system, machine_of(system))
+            machine, local = machine_of(system), local_of(system, catalog)
+            read[name] = (system, machine, local)
+            if local is not None:
+                notes += [f"{name}: {note}" for note in local_notes(local, efficiencies(local, engine)[1])]
         except UnknownFigure as error:
             cells |= {
                 (model, name): _cell(model, name, "unknown-figure", detail=error.message) for model in models
@@ -91,6 +98,7 @@ def fit_matrix(
         cells=cells,
         elapsed_s=time.perf_counter() - started,
         edition=catalog.edition(),
+        notes=tuple(notes),
     )
 
 
@@ -101,7 +109,7 @@ def _cell(model: str, system: str, verdict: str, **more: Any) -> FitCell:
 def _row(
     model_id: str,
     model: Model,
-    read: dict[str, tuple[System, Machine]],
+    read: dict[str, tuple[System, Machine, Local | None]],
     workload: Workload,
     limit: Limit,
     precision: str,
@@ -110,7 +118,7 @@ def _row(
     cells: dict[tuple[str, str], FitCell] = {}
     groups: dict[Any, list[_Seat]] = {}
     tables: dict[Any, Table] = {}
-    for name, (system, machine) in read.items():
+    for name, (system, machine, local) in read.items():
         try:
             precise = apply(model, precision, system.chip)
         except (UnknownFigure, InputError) as error:
@@ -136,8 +144,9 @@ def _row(
             )
             continue
         dtypes = tuple(sorted(precise.dtypes.compute.items()))
-        groups.setdefault((dtypes, precise.dtypes.kv), []).append(
-            _Seat(system=name, machine=machine, precise=precise, table=tables[shape])
+        # Systems share an array program where they share dtypes and efficiencies.
+        groups.setdefault((dtypes, precise.dtypes.kv, local and local.chip), []).append(
+            _Seat(system=name, machine=machine, precise=precise, table=tables[shape], local=local)
         )
     for seats in groups.values():
         for name, cell in _priced(model_id, seats, workload, limit, engine):
@@ -167,11 +176,12 @@ def _priced(
     names = ("tp", "pp", "cp", "attn_dp", "expert_tp")
     table = Table(**{name: np.concatenate([getattr(seat.table, name) for seat in seats]) for name in names})
     machines = [seat.machine for seat in seats]
+    parameters, own_class = efficiencies(seats[0].local, engine)
     pricer = Pricer(
         precise=seats[0].precise,
         machine=stack(machines, owner),
-        parameters=Parameters.load(),
-        engine=engine_class(engine),
+        parameters=parameters,
+        engine=own_class,
     )
     budget = pricer.engine.prefill_step_tokens
     prints = memory_of(pricer, table.ranks(), table.pp[:, None].astype(float), workload, budget)

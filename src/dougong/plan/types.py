@@ -278,3 +278,4 @@ class Fit:
     cells: Mapping[tuple[str, str], FitCell] = field(default_factory=dict[tuple[str, str], FitCell])
     elapsed_s: float = 0.0
     edition: str = ""
+    notes: tuple[str, ...] = ()

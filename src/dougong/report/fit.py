@@ -11,6 +11,7 @@ from rich.text import Text
 from dougong.plan.types import Fit, FitCell
 from dougong.report.numbers import compact, exact, plural
 from dougong.report.parts import GAP, listing, section
+from dougong.report.why import notes_section
 
 VERDICTS = {
     "fits": "fits",
@@ -42,6 +43,8 @@ def draw_fit(fit: Fit) -> RenderableType:
         )
         rest = f"{len(reasons) - _REASONS} more in --json" if len(reasons) > _REASONS else ""
         parts.append(section("Reasons", shown, aside=rest))
+    if fit.notes:
+        parts.append(notes_section(fit.notes))
     parts.append(Text(f"\ncatalog edition {fit.edition}", style="dim"))
     return Group(*parts)
 
