@@ -108,10 +108,16 @@ def drawn_lengths(case: Case) -> Case:
 
 
 def _trtllm_overview(case: Case, workload: str) -> Case:
-    """perf-overview.md: every request queued at once; FP8 cache but for gpt-oss on Hopper."""
+    """perf-overview.md: every request queued at once; FP8 cache but for gpt-oss on Hopper.
+
+    There the experts meet 16-bit activations, whatever the column is called: examples/models/core/gpt_oss/README.md,
+    "MoE Support Matrix".
+    """
     prompt, output = case.prompt_tokens or 0, case.output_tokens or 0
     hopper_oss = case.family == "gpt-oss" and any(word in case.chip for word in ("h100", "h200"))
-    precision = replace(case.precision, kv=None if hopper_oss else "fp8_e4m3")
+    precision = replace(case.precision, kv="fp8_e4m3")
+    if hopper_oss:
+        precision = replace(case.precision, activations=None, kv=None)
     assumed = tuple(note for note in case.assumed if "FP8 cache" not in note)
     requests = TRTLLM_REQUESTS.get((prompt, output))
     return replace(case, saturated=True, requests=requests, precision=precision, assumed=assumed)
@@ -235,25 +241,51 @@ _SGLANG_ASCEND_DEPTHS = {
 }  # fmt: skip
 
 
+_SGLANG_ASCEND_ACCEPTANCE = {
+    "deepseek-r1": 0.78, "qwen3-235b-a22b": 0.8, "qwen3-30b-a3b": 0.87, "qwen3-32b": 0.54,
+}  # fmt: skip
+
+
 def _sglang_ascend(case: Case, workload: str) -> Case:
     """Launch arguments of the tests: every one drafts, ``--speculative-num-steps`` tokens a step.
 
     Files of test/registered/ascend/performance at 124afaf, Qwen3-14B at 04c928a, V4-Flash at 9bc129a, Qwen3-32B on A2
     at bb67879, with the load, lengths and limits of these rows. Qwen3-14B runs two replicas, ``--dp-size 2``.
+
+    Acceptance is that of the same launches in docs/platforms/ascend_npu_best_practice.md, which prints accepted lengths
+    of 2.82 to 2.87, 2.83 to 3.20, 3.17 and 2.05 at three drafted tokens.
     """
     depth = next(
         (n for name, n in _SGLANG_ASCEND_DEPTHS.items() if case.source.section.startswith(name)), None
     )
-    if depth is None:
-        return case
-    said = tuple(note for note in case.assumed if "depth that is not stated" not in note)
-    case = replace(case, draft_tokens=depth, assumed=said)
+    if depth is not None:
+        said = tuple(note for note in case.assumed if "depth that is not stated" not in note)
+        case = replace(case, draft_tokens=depth, assumed=said)
+    if case.draft_tokens and case.acceptance is None:
+        case = replace(case, acceptance=_SGLANG_ASCEND_ACCEPTANCE.get(case.model))
     rate, placed = case.measured.get("output_tokens_per_s_per_chip"), case.layouts.get("all")
     if case.source.section != "Qwen3-14B" or rate is None or placed is None or placed.replicas > 1:
         return case
     chips = {"all": 2.0 * case.chips["all"]}
     measured = {**case.measured, "output_tokens_per_s_per_chip": rate / 2.0}
     return replace(case, layouts={"all": replace(placed, replicas=2)}, chips=chips, measured=measured)
+
+
+def _gpustack(case: Case, workload: str) -> Case:
+    """performance-lab pages: where script and hardware line disagree, the script ran.
+
+    The 910B page of Qwen3-30B-A3B says one card and starts two: 61 GB of weights leave no cache on one of 64 GiB.
+    """
+    found, placed = re.search(r"script shows TP(\d)", case.note), case.layouts.get("all")
+    if found is None or placed is None or placed.devices != 1:
+        return case
+    width = int(found[1])
+    rates = {name: value / width for name, value in case.measured.items() if name.endswith("per_chip")}
+    note = f"TP{width}, as the script of the page starts it; its hardware line says one device"
+    return replace(
+        case, layouts={"all": PhaseLayout.of(tp=width)}, chips={"all": float(width)},
+        system=f"{width}x {case.chip}", measured={**case.measured, **rates}, assumed=(*case.assumed, note),
+    )  # fmt: skip
 
 
 _Rule = Callable[[Case, str], Case]
@@ -269,4 +301,5 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
     ("alibaba/InferSim", _infersim),
     ("vllm-project/vllm-ascend", _rate_limited),
     ("sglang test/ Ascend CI", _sglang_ascend),
+    ("gpustack/gpustack docs/performance-lab", _gpustack),
 )

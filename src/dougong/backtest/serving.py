@@ -111,7 +111,7 @@ def case_of(row: Row) -> Case | None:
     read, chips = _chips(read, num_chips, per_chip)
     printed = row.numbers("measured")
     precision, assumed = precision_of(row.text("precision"), model=model, engine=engine, chip=chip)
-    draft, acceptance, drafting = _speculation(row)
+    draft, acceptance, drafting = _speculation(row, engine)
     note = row.text("notes")
     source = row.table("source")
     limits = {_LIMITS[key]: value / 1e3 for key, value in row.numbers("slo").items() if key in _LIMITS}
@@ -200,7 +200,7 @@ def _measure(
     return {metric: found[metric] for metric in METRICS if metric in found}
 
 
-def _speculation(row: Row) -> tuple[int, float | None, tuple[str, ...]]:
+def _speculation(row: Row, engine: str) -> tuple[int, float | None, tuple[str, ...]]:
     raw = row.table("mtp")
     if raw.get("on") is not True:
         return 0, None, ()
@@ -208,7 +208,9 @@ def _speculation(row: Row) -> tuple[int, float | None, tuple[str, ...]]:
     draft, acceptance = speech.count("spec_tokens", high=64), speech.number("acceptance", high=1.0)
     row.ok = row.ok and speech.ok
     if draft is None:
-        return 1, acceptance, ("speculation is on at a depth that is not stated; one drafted token is taken",)
+        # SGLang's own choice for a DeepSeek module (auto_choose_speculative_params in server_args.py).
+        draft, words = (3, "three drafted tokens are") if "sglang" in engine.lower() else (1, "one drafted token is")
+        return draft, acceptance, (f"speculation is on at a depth that is not stated; {words} taken",)
     return draft, acceptance, ()
 
 
