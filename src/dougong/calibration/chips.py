@@ -25,6 +25,19 @@ def _table() -> Mapping[str, Mapping[str, float]]:
     return tomllib.loads(data_file("chips.toml"))["factor"]
 
 
+TILE_ROWS = 16.0
+"""Rows of the least tile of a matrix unit: Ascend's cube, AMX, MFMA, ``mma`` on Ampere and Ada; and of the operand that
+Blackwell kernels turn to the narrow side [1]."""
+WIDE_TILE_ROWS = 64.0
+"""The same on Hopper, whose ``wgmma`` takes 64 rows (PTX ISA, "Asynchronous warpgroup level matrix instructions") [1]."""
+_HOPPER = ("nvidia-h100", "nvidia-h200", "nvidia-h20-", "nvidia-h800", "nvidia-gh200")
+
+
+def tile_rows(chip: str) -> float:
+    """Rows of the least tile of a chip's matrix unit: of which an expert with few tokens wastes nearly one [1]."""
+    return WIDE_TILE_ROWS if chip.startswith(_HOPPER) else TILE_ROWS
+
+
 def factors(chip: str) -> Mapping[str, float]:
     """Kind of operator to the factor on its predicted time on ``chip``; kinds without rows are left out [1]."""
     return _table().get(chip, {})

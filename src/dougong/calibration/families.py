@@ -52,7 +52,7 @@ _GEMM = (
     Start("gemm_efficiency", 0.75, "1", "reached share of the bf16 or fp8 peak at the reference balance"),
     Start("gemm_efficiency_int8", 0.85, "1", "the same for int8; two chips"),
     Start("gemm_efficiency_fp4", 0.85, "1", "the same for 4-bit block formats; Blackwell chips only"),
-    Start("grouped_padding_rows", 64.0, "1", "rows each active expert wastes"),
+    Start("grouped_padding_rows", 64.0, "1", "rows each active expert wastes, where tiles have 64"),
     Start(
         "elementwise_fixed_s",
         3e-6,

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from dougong.calibration.chips import WIDE_TILE_ROWS
 from dougong.calibration.parameters import Parameters
 
 Number = Any
@@ -109,6 +110,7 @@ def grouped_gemm_s(
     peak_flop_per_s: Number,
     bandwidth_bytes_per_s: Number,
     n: Number = 1.0,
+    tile_rows: Number = WIDE_TILE_ROWS,
     compute_efficiency: Number | None = None,
 ) -> Number:
     """Seconds of one GEMM of the active experts of a device [s].
@@ -127,16 +129,19 @@ def grouped_gemm_s(
         Mean tokens of a visited expert [token]; any positive real.
     n, k
         Extents of one expert's matrix [1].
+    tile_rows
+        :func:`dougong.calibration.chips.tile_rows` of the chip; by default that of the fitted rows [1].
     peak_flop_per_s, bandwidth_bytes_per_s, compute_efficiency
         As in :func:`gemm_s`.
 
     Notes
     -----
-    As :func:`gemm_s`, but each expert wastes ``grouped_padding_rows`` rows: its last tile is part empty, and
-    experts of one batch are unequally loaded.
+    As :func:`gemm_s`, but each expert wastes ``grouped_padding_rows`` rows, in proportion on a chip of smaller
+    tiles: its last tile is part empty, and experts of one batch are unequally loaded.
     """
     efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
-    padded = np.minimum(1.0 + p.grouped_padding_rows / tokens_per_expert, p.gemm_vector_rows)
+    wasted = p.grouped_padding_rows * tile_rows / WIDE_TILE_ROWS
+    padded = np.minimum(1.0 + wasted / tokens_per_expert, p.gemm_vector_rows)
     work = flop * padded * (1.0 + p.gemm_start_depth / k)
     t_c2 = _compute_squared(p, work, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
     t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)

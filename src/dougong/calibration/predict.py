@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from dougong.calibration.chips import tile_rows
 from dougong.calibration.collectives import all_reduce_s, all_to_all_s, point_to_point_s
 from dougong.calibration.facts import Facts, Floats
 from dougong.calibration.forms import (
@@ -62,7 +63,8 @@ def gemm_log_ratio(p: Parameters, facts: Facts) -> Floats:
         **_roof(facts),
     }
     grouped = facts.words["op"] == "grouped_gemm"
-    gemm: Floats = grouped * grouped_gemm_s(p, tokens_per_expert=m, **counts)
+    tiles = np.array([tile_rows(chip) for chip in facts.words["chip"].tolist()])
+    gemm: Floats = grouped * grouped_gemm_s(p, tokens_per_expert=m, tile_rows=tiles, **counts)
     gemm = gemm + ~grouped * gemm_s(p, m=m, **counts)
     bandwidth = facts["bandwidth_bytes_per_s"]
     passes: Floats = elementwise_s(p, bytes_=m * k * (_BF16 + values_in), bandwidth_bytes_per_s=bandwidth)

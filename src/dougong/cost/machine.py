@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dougong.calibration.chips import KINDS, factors
+from dougong.calibration.chips import KINDS, WIDE_TILE_ROWS, factors, tile_rows
 from dougong.catalog.hardware import System
 from dougong.facts import Figure, Unknown
 from dougong.ops.operators import Number
@@ -61,6 +61,7 @@ class Machine:
     factors: Mapping[str, Number] = field(
         default_factory=dict[str, Number]
     )  # kind of operator -> on its time [1]
+    tile_rows: Number = WIDE_TILE_ROWS  # of the matrix unit's least tile [1]
     unknown_links: Mapping[int, Unknown] = field(
         default_factory=dict[int, Unknown]
     )  # size -> why the level is unknown
@@ -139,6 +140,7 @@ def machine_of(system: System) -> Machine:
         levels=tuple(levels),
         figures=tuple(figures),
         factors=factors(chip.id),
+        tile_rows=tile_rows(chip.id),
         unknown_links=unknown,
     )
 
@@ -178,4 +180,5 @@ def stack(machines: Sequence[Machine], index: Array) -> Machine:
         ),
         figures=tuple(figure for machine in machines for figure in machine.figures),
         factors={kind: column([machine.factor(kind) for machine in machines]) for kind in KINDS},
+        tile_rows=column([machine.tile_rows for machine in machines]),
     )

@@ -53,7 +53,7 @@ def compute_seconds(operator: Compute, machine: Machine, p: Parameters, engine: 
     }
     if operator.kind == "grouped_gemm":
         counts["flop"] = flop * engine.expert_slowdown
-        return forms.grouped_gemm_s(p, tokens_per_expert=operator.m, **counts)
+        return forms.grouped_gemm_s(p, tokens_per_expert=operator.m, tile_rows=machine.tile_rows, **counts)
     return forms.gemm_s(p, m=operator.m, **counts)
 
 
