@@ -25,6 +25,9 @@ from dougong.plan.types import Interval
 DEFAULT_ACCEPTANCE = 0.7
 """Of a drafted token where none is stated: DeepSeek-R1's own module in arXiv 2506.12708, section 5."""
 
+DEFAULT_WAVES = 10.0
+"""Requests of a run over those in flight where nothing is said: what InferenceX and most load generators send."""
+
 _PHASE_METRICS = ("prefill_tokens_per_s_per_chip", "decode_tokens_per_s_per_chip")
 _LIMITED_BATCHES = tuple(
     round(2 ** (step / 3), 3) for step in range(34)
@@ -79,7 +82,8 @@ def asks_of(case: Case, model: str) -> list[Ask]:
 def _common(case: Case, model: str) -> Question:
     prompt, output = case.prompt_tokens or case.context_tokens or 1, case.output_tokens or 1
     users = case.concurrency
-    if users is None and case.saturated and case.requests is not None:
+    burst = users is None and case.saturated and case.requests is not None
+    if burst:
         users = case.requests
     return Question(
         model=model,
@@ -91,6 +95,7 @@ def _common(case: Case, model: str) -> Question:
         context_tokens=case.context_tokens,
         users=users,
         saturated=case.saturated and users is None,
+        waves=1.0 if burst else DEFAULT_WAVES,
         step_tokens=case.prefill_batch_tokens,
         precision=recipe_of(case.precision),
         kv_dtype=case.precision.kv,

@@ -307,8 +307,9 @@ def _colocated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     # Fewer users than attention groups leave groups idle; more than the cache holds wait outside.
     requests = choose(users < inside, requests * users / inside, requests)
     waiting = choose(users > inside, (users - inside) / requests, 0.0)
-    # The mean prompt of the first wave waits for half of its group's prompts.
     waves = _column([question.waves for question in questions])
+    requests = requests * _ending(pricer, prepared, served, chosen, users * waves / np.minimum(users, inside))
+    # The mean prompt of the first wave waits for half of its group's prompts.
     first = np.maximum(chosen - 1.0, 0.0) / 2.0 * served.prompt_s / np.maximum(waves, 1.0)
     return {
         "ttft_s": served.ttft_s + waiting + first,
@@ -318,6 +319,26 @@ def _colocated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
         "limited_by_cache": chosen >= room,
         **_rates(shape, requests, chips),
     }
+
+
+_ENDLESS = 8.0
+"""Waves of a run after which its end no longer matters."""
+
+
+def _ending(pricer: Pricer, prepared: Prepared, served: Served, batch: Array, waves: Array) -> Array:
+    """Rate of a run of few waves over that of the same load without end [1].
+
+    Requests of one length that start together end together: the last wave is a full one only by chance, and takes as
+    long as its smaller batch does.
+    """
+    if not np.any(waves < _ENDLESS):
+        return np.ones_like(waves)
+    ranks, pp = ranks_of([question.decode or Layout() for question in prepared.questions])
+    full = np.ceil(waves) - 1.0
+    part = np.maximum(batch * (waves - full), 1.0)
+    last = colocated(pricer, ranks, pp, prepared.shape, part, prepared.questions[0].acceptance)
+    longer = last.users / last.requests_per_s / (served.users / served.requests_per_s)
+    return choose(waves < _ENDLESS, waves / (full + longer), 1.0)
 
 
 def _disaggregated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
