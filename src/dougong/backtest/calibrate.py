@@ -91,34 +91,53 @@ def bands(
     names = np.array([fold(row) for row in bench.rows])
     makers = np.array([row.case.vendor for row in bench.rows])
     known = np.isfinite(folded)
-    thin = [
-        name for name in engine_classes() if len(set(names[known & (classes == name)].tolist())) < LEAST_FOLDS
-    ]
 
-    def ends(rows: NDArray[np.bool_], how: Callable[..., tuple[float, float]]) -> dict[str, float]:
+    def ends(rows: NDArray[np.bool_]) -> dict[str, float]:
         mine: list[str] = names[rows].tolist()
         sizes: Counter[str] = Counter(mine)
+        # A pool of few rows tells how far, not which way.
+        how = quantiles if _enough(rows, names) else symmetric
         low, high = how(folded[rows].tolist(), [sizes[name] ** -0.5 for name in mine])
         return {"low": low, "high": high, "rows": len(mine)}
 
     out: dict[str, dict[str, dict[str, float]]] = {}
     for metric in METRICS:
         own = known & (kinds == metric)
-        pool = own if metric == "ttft_s" else own | (known & np.isin(classes, thin) & (kinds != "ttft_s"))
         out[metric] = {}
-        if not pool.any():
+        if not own.any():
             continue
-        out[metric]["all"] = ends(pool, quantiles if metric == "ttft_s" else symmetric)
-        for name in sorted(set(classes[own].tolist())):
-            mine = own & (classes == name)
-            if mine.sum() >= LEAST_ROWS and len(set(names[mine].tolist())) >= LEAST_FOLDS:
-                out[metric][name] = ends(mine, quantiles)
+        out[metric]["all"] = whole = ends(own)
+        for name in sorted(set(classes[known].tolist())):
+            mine, every = own & (classes == name), known & (classes == name) & (kinds != "ttft_s")
+            if _enough(mine, names):
+                out[metric][name] = ends(mine)
+            elif metric != "ttft_s" and _enough(every, names):
+                out[metric][name] = _wider(whole, ends(every))
         blind = np.isfinite(unseen) & ((kinds == metric) | ((metric != "ttft_s") & (kinds != "ttft_s")))
         if blind.any():
             votes: Counter[str] = Counter(makers[blind].tolist())
             low, high = symmetric(unseen[blind].tolist(), [1.0 / votes[maker] for maker in makers[blind]])
             out[metric]["unseen-vendor"] = {"low": low, "high": high, "rows": int(blind.sum())}
     return out
+
+
+def _enough(rows: NDArray[np.bool_], names: NDArray[np.str_]) -> bool:
+    return int(rows.sum()) >= LEAST_ROWS and len(set(names[rows].tolist())) >= LEAST_FOLDS
+
+
+def _wider(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    return {
+        "low": min(one["low"], other["low"]), "high": max(one["high"], other["high"]), "rows": other["rows"],
+    }  # fmt: skip
+
+
+def seen_makers(bench: Bench, fold: Callable[[Row], str], left: NDArray[np.bool_] | None = None) -> list[str]:
+    """Makers with cases from enough folds to know how its chips miss; ``left`` marks rows that do not count."""
+    found: dict[str, set[str]] = {}
+    for i, row in enumerate(bench.rows):
+        if (left is None or not left[i]) and row.metric != "ttft_s":
+            found.setdefault(row.case.vendor, set()).add(fold(row))
+    return sorted(maker for maker, folds_of in found.items() if len(folds_of) >= LEAST_FOLDS)
 
 
 def engines_text(engines: Mapping[str, EngineClass], bench: Bench, folded: Floats) -> str:
@@ -207,7 +226,7 @@ def main(paths: Sequence[str]) -> int:
         values = ", ".join(f"{key} {getattr(engine, key):.4g}" for key in (*TIMES, *SHARES, *SLOWDOWNS))
         sys.stdout.write(f"{name}: {values}\n")
     table = bands(bench, folded, unseen, folds(bench))
-    vendors = sorted({row.case.vendor for row in bench.rows})
+    vendors = seen_makers(bench, folds(bench))
     (DATA / "engines.toml").write_text(engines_text(fitted, bench, folded), encoding="utf-8")
     (DATA / "intervals.toml").write_text(intervals_text(table, vendors), encoding="utf-8")
     return 0

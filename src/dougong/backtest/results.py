@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from dougong.backtest.calibrate import bands, folds
+from dougong.backtest.calibrate import bands, folds, seen_makers
 from dougong.backtest.case import AnyCase, Case
 from dougong.backtest.fitting import Bench, Floats, Row, out_of_fold
 from dougong.backtest.roofline import times
@@ -174,12 +174,11 @@ _SILENT = Band(low=math.nan, high=math.nan, rows=0, group="no other fold")
 def _held_out_bands(bench: Bench, folded: Floats, unseen: Floats, fold: Callable[[Row], str]) -> list[Band]:
     """The interval factors of each row from the residuals of other folds, as a shipped prediction would take them."""
     names = np.array([fold(row) for row in bench.rows])
-    makers = np.array([row.case.vendor for row in bench.rows])
     ends: dict[int, Band] = {}
     for name in sorted(set(names.tolist())):
         left = names == name
         table: dict[str, Any] = {
-            "vendors": sorted(set(makers[~left].tolist())),
+            "vendors": seen_makers(bench, folds(bench), left),
             "band": bands(bench, np.where(left, np.nan, folded), np.where(left, np.nan, unseen), fold),
         }
         for i in np.flatnonzero(left):
