@@ -8,6 +8,7 @@ from dougong.backtest.case import Case, CaseSource, OperatorCase, PhaseLayout, P
 from dougong.backtest.operator_predictor import OperatorPredictor
 from dougong.backtest.questions import PlanPredictor, asks_of, recipe_of
 from dougong.errors import UnknownId
+from dougong.plan.evaluate import evaluate
 from dougong.testing import dense_model, moe_model, tiny_chip, tiny_system
 
 
@@ -41,6 +42,27 @@ def test_a_colocated_case_is_one_question():
     assert (question.mode, question.users, question.saturated) == ("colocated", 32, False)
     assert (question.precision, question.kv_dtype, question.imbalance) == ("native", "fp8_e4m3", 1.0)
     assert str(question.decode) == "TP16"
+
+
+def test_a_run_of_whole_waves_keeps_its_rate_and_a_part_of_one_costs_more_than_its_share():
+    lengths = {"prompt_tokens": 100, "output_tokens": 4000, "measured": {"output_tokens_per_s_per_chip": 1.0}}
+
+    def rate(requests):
+        burst = case(concurrency=None, saturated=True, requests=requests, **lengths)
+        (found,) = run([burst], PlanPredictor(Shelf()))
+        return found.predicted
+
+    def held():
+        limited = PlanPredictor(Shelf())
+        asked = limited.gather([case(concurrency=10**6, **lengths)])
+        (answer,) = evaluate([ask.question for _, ask in asked.asks], asked.models, asked.systems)
+        return answer.batch
+
+    full = round(held())
+    steady = rate(full * 100)
+    assert rate(2 * full) == pytest.approx(steady, rel=0.01)
+    assert 0.5 * steady < rate(full + full // 20) < 0.99 * steady
+    assert rate(full + full // 20) < rate(full + full // 2) < steady
 
 
 def test_a_batch_per_device_becomes_a_batch_per_attention_group():

@@ -121,6 +121,44 @@ def test_a_user_rate_is_a_tpot(tmp_path):
     assert case.measured == {"tpot_s": 0.025}
 
 
+def test_a_depth_that_is_not_stated_is_the_engines_own(tmp_path):
+    said = {"on": True, "spec_tokens": None, "acceptance": None}
+    rows = [{**ROW, "id": engine, "engine": engine, "mtp": said} for engine in ("SGLang", "vLLM")]
+    theirs, others = serving(tmp_path, *rows).serving
+    assert (theirs.draft_tokens, others.draft_tokens) == (3, 1)
+    assert any("not stated" in note for note in theirs.assumed)
+
+
+def test_experts_of_gpt_oss_meet_16_bit_activations_on_hopper(tmp_path):
+    row = {
+        **ROW, "model": "gpt-oss-120b", "n_chips": 1, "n_dies_or_devices": None, "engine": "TensorRT-LLM", "mtp": None,
+        "parallel": {"all": "TP1"}, "precision": "MXFP4/FP8", "batch_per_chip": None, "workload": "max load",
+        "input_len": 1000, "output_len": 1000, "measured": {"output_tok_s_per_chip": 6868}, "slo": None,
+        "source": {"document": "NVIDIA/TensorRT-LLM docs/source/developer-guide/perf-overview.md", "section": "all"},
+    }  # fmt: skip
+    chips = ("nvidia-h200-sxm", "nvidia-b200-sxm")
+    hopper, blackwell = serving(tmp_path, *({**row, "id": chip, "chip_id": chip} for chip in chips)).serving
+    assert (hopper.precision.activations, hopper.precision.kv) == (None, None)
+    assert (blackwell.precision.activations, blackwell.precision.kv) == ("fp8_e4m3", "fp8_e4m3")
+    assert hopper.requests == 3000
+
+
+def test_a_script_ran_whatever_the_hardware_line_says(tmp_path):
+    row = {
+        **ROW, "model": "Qwen3-30B-A3B", "n_chips": 1, "n_dies_or_devices": None, "chip_id": "huawei-910b3", 
+        "mtp": None,
+        "parallel": {"all": "single NPU stated on the page"}, "precision": "BF16", "batch_per_chip": None,
+        "engine": "MindIE", "workload": "max-throughput closed loop", "input_len": 4000, "output_len": 200, "slo": None,
+        "measured": {"total_tok_s": 13000.0, "tpot_ms": 131.0}, "system": None,
+        "source": {"document": "gpustack/gpustack docs/performance-lab", "section": "910B page"},
+        "notes": "the script shows TP2 while the hardware line says one NPU",
+    }  # fmt: skip
+    two, one = serving(tmp_path, row, {**row, "id": "T2", "notes": ""}).serving
+    assert (str(two.layouts["all"]), two.system, two.chips) == ("TP2", "2x huawei-910b3", {"all": 2.0})
+    assert two.measured["total_tokens_per_s_per_chip"] == pytest.approx(6500.0)
+    assert (str(one.layouts["all"]), one.measured["total_tokens_per_s_per_chip"]) == ("TP1", 13000.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

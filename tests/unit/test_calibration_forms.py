@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dougong.calibration import Parameters
+from dougong.calibration.chips import tile_rows
 from dougong.calibration.collectives import (
     all_gather_s,
     all_reduce_s,
@@ -111,6 +112,24 @@ def test_few_tokens_per_expert_go_to_the_vector_units_and_more_pay_the_padding()
 
     assert seconds(1.0) == pytest.approx(1e-6 + 8 * 2e9 / 1e14, rel=1e-9)
     assert seconds(64.0) == pytest.approx(1e-6 + (1 + 64 / 64) * 2e9 / 1e14, rel=1e-9)
+
+
+def test_the_wasted_rows_of_an_expert_go_by_the_tile_of_the_chip() -> None:
+    def seconds(tile: float) -> float:
+        counts = {"flop": 2e9, "weight_bytes": 0.0, "io_bytes": 0.0, "tokens_per_expert": 32.0, "k": 1.0}
+        return float(grouped_gemm_s(EASY, tile_rows=tile, **counts, **CHIP))
+
+    assert seconds(64.0) == pytest.approx(1e-6 + (1 + 64 / 32) * 2e9 / 1e14, rel=1e-9)
+    assert seconds(16.0) == pytest.approx(1e-6 + (1 + 16 / 32) * 2e9 / 1e14, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("chip", "rows"),
+    [("nvidia-h100-sxm", 64), ("nvidia-h20-sxm-96", 64), ("nvidia-gh200-96", 64), ("nvidia-b200-sxm", 16),
+     ("nvidia-a100-sxm-80", 16), ("huawei-910c", 16), ("intel-arc-pro-b60", 16), ("metax-c550", 16)],
+)  # fmt: skip
+def test_only_hopper_multiplies_tiles_of_64_rows(chip: str, rows: int) -> None:
+    assert tile_rows(chip) == rows
 
 
 def test_decode_attention_of_few_sequences_is_its_fixed_part() -> None:

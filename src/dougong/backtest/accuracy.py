@@ -22,7 +22,7 @@ Every figure was published by others; its case is put to the formulas of a plan 
 *Error* is predicted over measured, minus one; *bias* is its median.
 
 - *In sample* is the shipped calibration, whose engine classes were fitted on these cases.
-  A class has twelve shared parameters; none belongs to a case, a model or a chip.
+  A class has thirteen shared parameters; none belongs to a case, a model or a chip.
 - *Out of fold* is what counts: classes fitted without the case's document, in the one of many rows without its chip.
   Mean, 90th percentile and bias are out of fold.
 - *Maker unseen* leaves out every chip of the maker.
@@ -165,7 +165,8 @@ def _unseen(held: Sequence[Held]) -> str:
             width = quantile(sorted(high / low for low, _, high in ends), 0.5) or 0.0
             rows.append([maker, str(len(ends)), percent(share), f"×{width:.2g}"])
     intro = (
-        "A chip of a maker without one end-to-end case takes wider intervals, from makers that were left out whole.\n"
+        "A chip of a maker with cases from fewer than three documents takes wider intervals, of makers that were left "
+        "out whole.\n"
         "With each maker left out in turn, of fit and intervals alike, its figures (first tokens too) lie within:\n"
     )
     return f"{intro}\n{_table(('maker left out', 'figures', 'in the interval', 'width'), rows)}"

@@ -32,7 +32,7 @@ from dougong.backtest.fitting import (
     out_of_fold,
 )
 from dougong.backtest.reader import read_cases
-from dougong.calibration.engines import EngineClass, engine_classes, engine_starts
+from dougong.calibration.engines import EngineClass, engine_starts
 from dougong.calibration.intervals import (
     LEAST_FOLDS,
     LEAST_ROWS,

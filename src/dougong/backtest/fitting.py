@@ -1,6 +1,6 @@
 """Fits the engine classes to end-to-end measurements, and tells how well that carries over.
 
-A class has twelve physical parameters shared by all its cases; none belongs to a case, a model or a chip. They are
+A class has thirteen physical parameters shared by all its cases; none belongs to a case, a model or a chip. They are
 fitted in their logarithms, or those of their excess over one, with a pull towards where the class started: what a
 handful of cases cannot tell stays where it was.
 """

@@ -125,8 +125,8 @@ def _grouped(case: OperatorCase, machine: Machine, p: Parameters) -> _Priced:
     flop, peak = 2.0 * groups * m * n * k, float(machine.peak(rate))
     weights, io = groups * n * k * width, groups * m * (k * width + n * _BF16)
     seconds = grouped_gemm_s(
-        p, flop=flop, weight_bytes=weights, io_bytes=io, tokens_per_expert=m, n=n, k=k, tile_rows=machine.tile_rows, peak_flop_per_s=peak,
-        bandwidth_bytes_per_s=machine.bandwidth, compute_efficiency=p.compute_efficiency(rate),
+        p, flop=flop, weight_bytes=weights, io_bytes=io, tokens_per_expert=m, n=n, k=k, tile_rows=machine.tile_rows,
+        peak_flop_per_s=peak, bandwidth_bytes_per_s=machine.bandwidth, compute_efficiency=p.compute_efficiency(rate),
     )  # fmt: skip
     return _Priced(
         seconds=float(seconds), group="grouped_gemm", flop=flop, peak=peak, moved_bytes=weights + io

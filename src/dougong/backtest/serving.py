@@ -209,7 +209,9 @@ def _speculation(row: Row, engine: str) -> tuple[int, float | None, tuple[str, .
     row.ok = row.ok and speech.ok
     if draft is None:
         # SGLang's own choice for a DeepSeek module (auto_choose_speculative_params in server_args.py).
-        draft, words = (3, "three drafted tokens are") if "sglang" in engine.lower() else (1, "one drafted token is")
+        draft, words = (
+            (3, "three drafted tokens are") if "sglang" in engine.lower() else (1, "one drafted token is")
+        )
         return draft, acceptance, (f"speculation is on at a depth that is not stated; {words} taken",)
     return draft, acceptance, ()
 

@@ -29,7 +29,7 @@ TILE_ROWS = 16.0
 """Rows of the least tile of a matrix unit: Ascend's cube, AMX, MFMA, ``mma`` on Ampere and Ada; and of the operand that
 Blackwell kernels turn to the narrow side [1]."""
 WIDE_TILE_ROWS = 64.0
-"""The same on Hopper, whose ``wgmma`` takes 64 rows (PTX ISA, "Asynchronous warpgroup level matrix instructions") [1]."""
+"""The same on Hopper, whose ``wgmma`` takes 64 rows (PTX ISA, ``wgmma.mma_async``) [1]."""
 _HOPPER = ("nvidia-h100", "nvidia-h200", "nvidia-h20-", "nvidia-h800", "nvidia-gh200")
 
 

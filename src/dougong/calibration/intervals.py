@@ -8,13 +8,15 @@ miss alike, and the next case stands in none of them: a row weighs ``n ** -0.5``
 to come weighs as much as one row, so that equal weights give the ranks ``(n + 1) q`` of exchangeable rows.
 
 Residuals are grouped by metric and engine class where a class has :data:`LEAST_ROWS` of them from
-:data:`LEAST_FOLDS` folds. What is thinner takes the metric's pool: the sizes ``|r|`` of its own rows, and, but for
-first tokens, of all rows of the thin classes, as a symmetric interval. A chip of a maker without any end-to-end case
-takes the widest of these and of residuals of makers left out whole, each maker with one vote.
+:data:`LEAST_FOLDS` folds (Mondrian taxonomy: the guarantee holds within each group). What is thinner takes the metric's
+pool, widened to what the class misses in all metrics together where those are rows enough. A pool of fewer rows
+gives its sizes ``|r|``, as a symmetric interval. A chip of a maker with cases from fewer folds takes the widest of
+these and of residuals of makers left out whole, each maker with one vote.
 
 References
 ----------
 Papadopoulos et al., Inductive Confidence Machines, ECML 2002; Vovk, Cross-conformal predictors, arXiv 1208.0806;
+Vovk, Conditional validity of inductive conformal predictors (Mondrian), arXiv 1209.2673;
 Tibshirani et al., Conformal Prediction Under Covariate Shift (weighted quantiles), arXiv 1904.06019.
 """
 
@@ -64,7 +66,7 @@ def _table() -> Mapping[str, Any]:
 
 
 def vendors() -> frozenset[str]:
-    """Chip vendors (first word of the chip id) with end-to-end cases behind the intervals."""
+    """Chip vendors (first word of the chip id) with end-to-end cases of enough folds behind the intervals."""
     return frozenset(_table()["vendors"])
 
 

@@ -329,7 +329,7 @@ def _ending(pricer: Pricer, prepared: Prepared, served: Served, batch: Array, wa
     """Rate of a run of few waves over that of the same load without end [1].
 
     Requests of one length that start together end together: the last wave is a full one only by chance, and takes as
-    long as its smaller batch does.
+    long as its smaller batch does: no less than its share.
     """
     if not np.any(waves < _ENDLESS):
         return np.ones_like(waves)
@@ -338,7 +338,7 @@ def _ending(pricer: Pricer, prepared: Prepared, served: Served, batch: Array, wa
     part = np.maximum(batch * (waves - full), 1.0)
     last = colocated(pricer, ranks, pp, prepared.shape, part, prepared.questions[0].acceptance)
     longer = last.users / last.requests_per_s / (served.users / served.requests_per_s)
-    return choose(waves < _ENDLESS, waves / (full + longer), 1.0)
+    return choose(waves < _ENDLESS, np.minimum(waves / (full + longer), 1.0), 1.0)
 
 
 def _disaggregated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
