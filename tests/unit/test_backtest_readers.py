@@ -145,7 +145,7 @@ def test_experts_of_gpt_oss_meet_16_bit_activations_on_hopper(tmp_path):
 
 def test_a_script_ran_whatever_the_hardware_line_says(tmp_path):
     row = {
-        **ROW, "model": "Qwen3-30B-A3B", "n_chips": 1, "n_dies_or_devices": None, "chip_id": "huawei-910b3", 
+        **ROW, "model": "Qwen3-30B-A3B", "n_chips": 1, "n_dies_or_devices": None, "chip_id": "huawei-910b3",
         "mtp": None,
         "parallel": {"all": "single NPU stated on the page"}, "precision": "BF16", "batch_per_chip": None,
         "engine": "MindIE", "workload": "max-throughput closed loop", "input_len": 4000, "output_len": 200, "slo": None,
