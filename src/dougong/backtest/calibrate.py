@@ -106,13 +106,13 @@ def bands(
         out[metric] = {}
         if not own.any():
             continue
-        out[metric]["all"] = whole = ends(own)
-        for name in sorted(set(classes[known].tolist())):
-            mine, every = own & (classes == name), known & (classes == name) & (kinds != "ttft_s")
-            if _enough(mine, names):
-                out[metric][name] = ends(mine)
-            elif metric != "ttft_s" and _enough(every, names):
-                out[metric][name] = _wider(whole, ends(every))
+        groups = {name: own & (classes == name) for name in sorted(set(classes[own].tolist()))}
+        own_group = [name for name, mine in groups.items() if _enough(mine, names)]
+        # What has no group of its own shares one, of rows that miss more than those of well-known classes.
+        rest = own & ~np.isin(classes, own_group)
+        out[metric]["all"] = ends(rest if _enough(rest, names) else own)
+        for name in own_group:
+            out[metric][name] = ends(groups[name])
         blind = np.isfinite(unseen) & ((kinds == metric) | ((metric != "ttft_s") & (kinds != "ttft_s")))
         if blind.any():
             votes: Counter[str] = Counter(makers[blind].tolist())
@@ -123,12 +123,6 @@ def bands(
 
 def _enough(rows: NDArray[np.bool_], names: NDArray[np.str_]) -> bool:
     return int(rows.sum()) >= LEAST_ROWS and len(set(names[rows].tolist())) >= LEAST_FOLDS
-
-
-def _wider(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    return {
-        "low": min(one["low"], other["low"]), "high": max(one["high"], other["high"]), "rows": other["rows"],
-    }  # fmt: skip
 
 
 def seen_makers(bench: Bench, fold: Callable[[Row], str], left: NDArray[np.bool_] | None = None) -> list[str]:

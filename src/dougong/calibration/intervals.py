@@ -8,10 +8,10 @@ miss alike, and the next case stands in none of them: a row weighs ``n ** -0.5``
 to come weighs as much as one row, so that equal weights give the ranks ``(n + 1) q`` of exchangeable rows.
 
 Residuals are grouped by metric and engine class where a class has :data:`LEAST_ROWS` of them from
-:data:`LEAST_FOLDS` folds (Mondrian taxonomy: the guarantee holds within each group). What is thinner takes the metric's
-pool, widened to what the class misses in all metrics together where those are rows enough. A pool of fewer rows
-gives its sizes ``|r|``, as a symmetric interval. A chip of a maker with cases from fewer folds takes the widest of
-these and of residuals of makers left out whole, each maker with one vote.
+:data:`LEAST_FOLDS` folds; classes that have fewer share one group per metric, and where that is thin too, all rows of
+the metric (Mondrian taxonomy: the guarantee holds within each group). A group of fewer rows gives sizes ``|r|``, as
+a symmetric interval. A chip of a maker with cases from fewer folds takes the widest of these and of residuals of makers
+left out whole, each maker with one vote.
 
 References
 ----------
