@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from dougong import units
+from dougong.calibration.engines import engine_class
 from dougong.catalog.store import Catalog
 from dougong.errors import InputError
 from dougong.facts import Unknown
 from dougong.plan import Infeasible, Plan, PlanRequest, compare, fit_matrix, make_plan
 from dougong.plan.explain import binding
+from dougong.plan.remarks import engine_notes
 from dougong.plan.search import Transfer
 from dougong.plan.space import BATCHES
 from dougong.report.dump import dump_answer
@@ -365,9 +367,15 @@ def test_shapes_are_told_without_powers_of_ten():
     assert not [formula for formula in formulas if "e+" in formula]
 
 
-def test_vendor_tuned_says_where_it_does_not_lead(catalog):
-    told = shipped(catalog, "qwen3-8b", "atlas-800-a2", engine="vendor-tuned")
-    assert any("do not tell which stack is faster" in note for note in told.notes)
+def test_vendor_tuned_says_where_it_does_not_lead():
+    tuned, community = engine_class("vendor-tuned"), engine_class("community")
+    names = ("compute_slowdown", "memory_slowdown", "link_slowdown")
+    leads = dataclasses.replace(tuned, **{name: getattr(community, name) for name in names})
+    assert engine_notes(leads) == []
+    (note,) = engine_notes(dataclasses.replace(leads, memory_slowdown=community.memory_slowdown * 1.2))
+    assert "memory-bound work takes 20 % longer" in note
+    assert "do not tell which stack is faster" in note
+    assert engine_notes(dataclasses.replace(community, memory_slowdown=9.0)) == []
 
 
 @pytest.mark.parametrize("dtype", ["q4_k_m", "mxfp8", "fp32"])
