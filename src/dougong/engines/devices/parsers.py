@@ -1,7 +1,7 @@
 """Reads what vendors' tools print. Text in, devices out; nothing is run here.
 
-Each parser names where its form was seen. Forms seen on machines: npu-smi, mx-smi, mthreads-gmi, cnmon, ixsmi,
-rocm-smi, hy-smi, nvidia-smi. Forms from documents only: both tools called xpu-smi.
+Each parser names where its form was seen. Forms that their users show: npu-smi, mx-smi, mthreads-gmi, cnmon,
+ixsmi, rocm-smi, hy-smi, nvidia-smi, efsmi. Forms from documents and scripts only: both tools called xpu-smi, brsmi.
 """
 
 from __future__ import annotations
@@ -131,6 +131,39 @@ def rocm_smi(text: str) -> Reading:
         total = _number(in_bytes) if in_bytes is not None else _mib(str(in_mib))
         devices.append(Seen(index=int(number[1]), name=str(name).strip(), memory_bytes=total))
     return _told(devices, str(driver) if driver else None)
+
+
+def efsmi(text: str) -> Reading:
+    """Read ``efsmi``: seen in versions 1.2.0, 1.6.3 and 1.7.2, on S60, S60G and L300."""
+    driver = re.search(r"Driver Ver:\s*([\w.]+)", text)
+    devices: list[Seen] = []
+    open_row: tuple[int, str] | None = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) != 3:
+            continue
+        head = re.fullmatch(r"(\d+)\s+(\S.*)", cells[0])
+        if head and re.match(r"[0-9A-Fa-f]{2,4}:[0-9A-Fa-f]{2}", cells[2]):
+            open_row = int(head[1]), head[2]
+        elif open_row is not None:
+            memory = re.match(r"\d+\s*MiB", cells[1])
+            total = _mib(memory[0]) if memory else None
+            devices.append(Seen(index=open_row[0], name=open_row[1], memory_bytes=total))
+            open_row = None
+    return _told(devices, driver and driver[1])
+
+
+def brsmi(text: str) -> Reading:
+    """Read ``index, name, memory used [MiB], memory free [MiB]`` of brsmi, after scripts that ask it so."""
+    devices: list[Seen] = []
+    for row in csv.reader(text.splitlines()):
+        cells = [cell.strip() for cell in row]
+        if len(cells) != 4 or not cells[0].isdecimal():
+            continue
+        used, free = _mib(cells[2]), _mib(cells[3])
+        total = None if used is None or free is None else used + free
+        devices.append(Seen(index=int(cells[0]), name=cells[1], memory_bytes=total))
+    return _told(devices, None)
 
 
 def intel_xpu_smi(text: str) -> Reading:

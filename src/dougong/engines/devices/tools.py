@@ -21,17 +21,11 @@ _CSV = "--query-gpu=index,name,memory.total,driver_version"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One way to ask one tool.
-
-    Attributes
-    ----------
-    read
-        The parser; None where no sample of the tool's output is at hand.
-    """
+    """One way to ask one tool, and the parser of its answer."""
 
     platform: str
     argv: tuple[str, ...]
-    read: parsers.Parser | None
+    read: parsers.Parser
 
 
 ASKS = (
@@ -58,8 +52,17 @@ ASKS = (
         argv=("hl-smi", "-Q", "index,name,memory.total,driver_version", "-f", "csv,noheader"),
         read=parsers.csv_rows,
     ),
-    Ask(platform="enflame", argv=("efsmi",), read=None),
-    Ask(platform="biren", argv=("brsmi",), read=None),
+    Ask(platform="enflame", argv=("efsmi",), read=parsers.efsmi),
+    Ask(
+        platform="biren",
+        argv=(
+            "brsmi",
+            "gpu",
+            "--query-gpu=index,name,memory.used,memory.free",
+            "--format=csv,noheader,nounits",
+        ),
+        read=parsers.brsmi,
+    ),
 )
 
 
@@ -78,9 +81,6 @@ def ask_all(asks: Sequence[Ask] = ASKS) -> list[tuple[Tool, Reading | None]]:
 def ask_one(ask: Ask) -> tuple[Tool, Reading | None]:
     """Run one tool in a folder of its own and read what it prints."""
     name = ask.argv[0]
-    if ask.read is None:
-        detail = f"{name} is here; what it prints is not read, for want of a sample"
-        return Tool(name=name, platform=ask.platform, state="unread", detail=detail), None
     environment = {**os.environ, "LC_ALL": "C", "TERM": "dumb"}
     try:
         with tempfile.TemporaryDirectory() as folder:
