@@ -6,6 +6,7 @@ import math
 import random
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from dougong.backtest.case import Case
@@ -31,10 +32,15 @@ def rows_of(path: Path) -> dict[str, dict[str, str]]:
         return {row["id"]: row for row in csv.DictReader(stream)}
 
 
-def sample(cases: list[Case]) -> list[Case]:
-    """The rows that are asked: one pool for prefill and decode, a layout that can be."""
+def sample(cases: list[Case], kept: Collection[str]) -> list[Case]:
+    """The rows that are asked: one pool for prefill and decode, a layout that can be.
+
+    Rows of an earlier draw stay in it: a row that a reader refuses today must not change all others.
+    """
     fit = sorted((case for case in cases if set(case.layouts) == {"all"}), key=lambda case: case.id)
-    return random.Random(SEED).sample(fit, min(SAMPLE, len(fit)))
+    drawn = [case for case in fit if case.id in kept]
+    others = [case for case in fit if case.id not in kept]
+    return drawn + random.Random(SEED).sample(others, min(max(SAMPLE - len(drawn), 0), len(others)))
 
 
 def tries(case: Case, row: dict[str, str]) -> list[dict[str, object]]:
@@ -59,7 +65,7 @@ def tries(case: Case, row: dict[str, str]) -> list[dict[str, object]]:
 def ask(environment: Path, cases: list[Case], rows: dict[str, dict[str, str]]) -> None:
     """Ask for the rows of the sample that are not kept yet, and keep the answers."""
     kept = {row["id"]: row for row in read()}
-    wanted = [case for case in sample(cases) if case.id not in kept]
+    wanted = [case for case in sample(cases, kept) if case.id not in kept]
     asked = [{"id": case.id, "tries": tries(case, rows[case.id])} for case in wanted]
     python = environment / "bin" / "python"
     worker = subprocess.Popen(
