@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from dougong.catalog.store import Catalog
 from dougong.cli import main
 from dougong.errors import CatalogError, EnvironmentLacking
 from dougong.measure.probe import records
+from dougong.measure.probe.device import device_of
 from dougong.measure.probe.fit import fit
 from dougong.measure.probe.rows import Row, time_of
 from dougong.measure.probe.run import probe
@@ -25,11 +27,8 @@ BITS = {"q4_1": 5.0, "q8_0": 8.5, "fp16": 16.0}
 
 def synthetic():
     """Rows of a machine whose parameters are known."""
-    p = Parameters.load()
-    from dataclasses import replace
-
     p = replace(
-        p, gemm_fixed_s=TRUTH["fixed"], gemm_depth_s=1e-15, gemm_memory_efficiency=TRUTH["memory"],
+        Parameters.load(), gemm_fixed_s=TRUTH["fixed"], gemm_depth_s=1e-15, gemm_memory_efficiency=TRUTH["memory"],
         gemm_efficiency=TRUTH["efficiency"], gemm_efficiency_limit=TRUTH["efficiency"], gemm_vector_rows=1.0,
         gemm_tile_rows=1.0,
     )  # fmt: skip
@@ -196,3 +195,95 @@ def test_faults_of_the_words(capsys, tmp_path):
     assert main(["probe", "--threads", "0", "--device", "a b", "--out", str(tmp_path / "file")]) == 2
     told = capsys.readouterr().err
     assert all(flag in told for flag in ("--threads", "--device", "--out"))
+
+
+def of_a_device(peak=4e14, bandwidth=3e12, launch_s=4e-6):
+    """Rows of an accelerator whose GEMMs take what the forms say, at three quarters of its memory's rate."""
+    truth = replace(
+        Parameters.load(),
+        gemm_efficiency=0.9,
+        gemm_efficiency_limit=0.9,
+        gemm_memory_efficiency=0.75,
+        gemm_fixed_s=5e-6,
+    )
+
+    def row(op, dtype, seconds, **more):
+        return Row(
+            library="torch", op=op, dtype=dtype, threads=1, seconds=seconds, median_s=seconds, clock="wall", **more
+        )  # fmt: skip
+
+    size = float(1 << 30)
+    rows = [row("copy", "fp32", 2 * size / bandwidth, bytes=2 * size), row("launch", "fp32", launch_s)]
+    for dtype, share in (("bf16", 1.0), ("fp16", 1.0), ("fp32", 0.1)):
+        element = 4 if dtype == "fp32" else 2
+        for n in (1024, 4096, 8192):
+            for m in (1, n):
+                flop, io = 2.0 * m * n * n, 2.0 * element * m * n
+                seconds = forms.gemm_s(
+                    truth, flop=flop, weight_bytes=float(element * n * n), io_bytes=io, m=m, k=n,
+                    peak_flop_per_s=peak * share, bandwidth_bytes_per_s=bandwidth, compute_efficiency=0.9,
+                )  # fmt: skip
+                counts = {"flop": flop, "bytes": element * n * n + io}
+                rows.append(row("gemm", dtype, float(seconds), m=m, n=n, k=n, **counts))
+    return rows
+
+
+def test_a_device_becomes_a_chip_that_a_plan_reads(tmp_path, capsys):
+    about = {"name": "NVIDIA H200", "memory_bytes": 141 * 2**30}
+    device = device_of("cuda:0", about, of_a_device())
+    assert (device.id, device.vendor, device.torch_device) == ("local-cuda-0", "NVIDIA", "cuda")
+    assert device.fitted.bandwidth_bytes_per_s == pytest.approx(3e12)
+    assert device.fitted.operator["elementwise_fixed_s"] == pytest.approx(4e-6)
+    assert 0.8 * 4e14 < device.fitted.peaks["bf16"] < 4e14
+    assert device.fitted.error_frac["gemm"] < 0.06
+    # The best rate seen is the peak, so a large GEMM reaches about all of it.
+    assert device.fitted.operator["gemm_efficiency"] == pytest.approx(1.0, abs=0.1)
+    assert device.fitted.operator["gemm_memory_efficiency"] == pytest.approx(0.75, abs=0.08)
+
+    cpu = synthetic()
+    folder = records.write(
+        tmp_path / "local", cpu, fit(cpu), threads=1, capacity_bytes=2.0**34, device=device
+    )
+    catalog = Catalog.open([folder])
+    chip = catalog.system("local-cuda-0").chip
+    assert (chip.kind, chip.name) == ("accelerator", "NVIDIA H200")
+    assert float(chip.memory_capacity) == pytest.approx(141 * 2**30, rel=1e-3)
+    assert catalog.system("local").chip.id == "local-cpu"
+    words = ["plan", "qwen3-8b", "--on", "local-cuda-0", "--catalog", str(folder), "--users", "1", "--json"]
+    assert main(words) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert any("calibrated on this very chip" in note for note in plan["notes"])
+    # 8.2 billion weights of two bytes, each read once per token at three quarters of the memory's rate.
+    floor = 2 * 7.6e9 / (0.75 * 3e12)
+    assert floor < plan["options"][0]["tpot_s"]["value"] < 2.5 * floor
+
+
+@pytest.mark.parametrize(
+    ("device", "name", "vendor", "record"),
+    [
+        ("npu:3", "Ascend910B3", "Huawei", "local-npu-3"),
+        ("cuda:1", "MetaX C550", "MetaX", "local-cuda-1"),
+        ("cuda", "AMD Instinct MI300X", "AMD", "local-cuda"),
+        ("cuda:0", "Something else", "Local", "local-cuda-0"),
+        ("cpu", "", "Local", "local-torch-cpu"),
+    ],
+)
+def test_whose_device_it_is(device, name, vendor, record):
+    told = device_of(device, {"name": name, "memory_bytes": None}, of_a_device())
+    assert (told.vendor, told.id, told.memory_bytes) == (vendor, record, None)
+
+
+def test_a_device_that_was_not_measured_whole_is_told():
+    with pytest.raises(EnvironmentLacking, match="a copy, a launch and a GEMM"):
+        device_of("cuda:0", {}, [row for row in of_a_device() if row.op != "launch"])
+
+
+def test_pytorch_on_the_processor_is_a_device_too(tmp_path, capsys):
+    pytest.importorskip("torch")
+    words = ["probe", "--quick", "--threads", "1", "--device", "cpu", "--out", str(tmp_path), "--json"]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)["device"]
+    assert told["id"] == "local-torch-cpu"
+    assert told["fitted"]["operator"]["elementwise_fixed_s"] > 0
+    assert {"bf16", "fp16", "fp32"} <= set(told["fitted"]["peaks"])
+    assert Catalog.open([tmp_path]).system("local-torch-cpu").chip.kind == "cpu"

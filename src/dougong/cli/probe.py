@@ -27,7 +27,7 @@ WHAT, OUTPUTS = "What", "Output"
     cls=Option,
     section=WHAT,
     metavar="NAME",
-    help="Also measure this PyTorch device, as cpu or cuda:0.",
+    help="Also measure this PyTorch device, as cuda:0, and make a system of it, as local-cuda-0.",
 )
 @click.option(
     "--quick", cls=Option, section=WHAT, is_flag=True, help="Fewer sizes and shapes: seconds, not minutes."
@@ -72,7 +72,7 @@ def probe(threads: str | None, device: str | None, quick: bool, out: str | None,
     told = _Told()
     probed = run_probe(threads=count or worker_threads(), device=device, quick=quick, on_row=told.row)
     told.end()
-    records.write(folder, probed.rows, probed.fitted, threads=probed.threads)
+    records.write(folder, probed.rows, probed.fitted, threads=probed.threads, device=probed.device)
     click.echo(f"written: {folder}", err=True)
     from dougong.report.probe import draw_probe, dump_probe
 

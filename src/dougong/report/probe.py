@@ -12,6 +12,7 @@ from dougong.report.numbers import percent, quantity
 from dougong.report.parts import lines, listing, pairs, section
 
 if TYPE_CHECKING:
+    from dougong.measure.probe.device import DeviceProbe
     from dougong.measure.probe.rows import Row
     from dougong.measure.probe.run import Probed
 
@@ -38,6 +39,8 @@ def draw_probe(probed: Probed, name: str, *, catalog: str | None) -> RenderableT
         parts.append(
             section("Fitted", pairs(missed), aside="parameters of this machine, on the rows they are of")
         )
+    if probed.device is not None:
+        parts.append(_device(probed.device))
     notes = list(probed.lacking)
     noisy = [row for row in probed.rows if row.median_s > _NOISY * row.seconds]
     if len(noisy) > len(probed.rows) / 4:
@@ -47,7 +50,25 @@ def draw_probe(probed: Probed, name: str, *, catalog: str | None) -> RenderableT
         )
     where = f" --catalog {catalog}" if catalog else ""
     notes.append(f"plan for it: dougong plan MODEL --on local --engine llama-cpp{where}")
+    if probed.device is not None:
+        notes.append(f"and for the device: dougong plan MODEL --on {probed.device.id}{where}")
     return Group(*parts, section("Notes", lines(notes)))
+
+
+def _device(device: DeviceProbe) -> RenderableType:
+    fitted = device.fitted
+    rows = [
+        ("name", device.name),
+        ("record", device.id),
+        ("copy", quantity(fitted.bandwidth_bytes_per_s, "byte/s")),
+        ("launch", quantity(fitted.operator["elementwise_fixed_s"], "s")),
+        *((f"GEMM {dtype}", quantity(rate, "FLOP/s")) for dtype, rate in sorted(fitted.peaks.items())),
+        *(
+            (f"fitted {name}", f"{percent(error)} off at the median")
+            for name, error in fitted.error_frac.items()
+        ),
+    ]
+    return section("Device", pairs(rows), aside="through PyTorch")
 
 
 def dump_probe(probed: Probed, name: str, folder: str) -> dict[str, Any]:
@@ -59,6 +80,7 @@ def dump_probe(probed: Probed, name: str, folder: str) -> dict[str, Any]:
         "threads": probed.threads,
         "fitted": plain(probed.fitted),
         "lacking": list(probed.lacking),
+        "device": None if probed.device is None else plain(probed.device),
         "rows": [plain(row) for row in probed.rows],
     }
 

@@ -37,6 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
             rows = torch_ops.measure(told.threads, quick=told.quick, device=told.device)
         for row in rows:
             print(json.dumps(asdict(row)), flush=True)  # noqa: T201
+        if told.library == "torch":
+            from dougong.measure.probe.torch_ops import about
+
+            print(json.dumps({"about": about(told.device)}), flush=True)  # noqa: T201
     except EnvironmentLacking as lacking:
         print(json.dumps({"lacking": lacking.message, "hint": lacking.hint}), flush=True)  # noqa: T201
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -44,12 +44,18 @@ class Fitted:
     error_frac: Mapping[str, float]
 
 
-def fit(rows: Sequence[Row]) -> Fitted:
-    """Fit the rows of one probe."""
+def peaks_of(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the best rate of a large GEMM by format [FLOP/s]."""
     peaks: dict[str, float] = {}
     for row in rows:
         if row.op == "gemm" and row.m >= _LARGE_ROWS:
             peaks[row.dtype] = max(peaks.get(row.dtype, 0.0), row.flop / row.seconds)
+    return peaks
+
+
+def fit(rows: Sequence[Row]) -> Fitted:
+    """Fit the rows of one probe."""
+    peaks = peaks_of(rows)
     passes = [row for row in rows if row.op in ("read", "copy")]
     largest = max((row.bytes / row.threads for row in passes), default=0.0)
     # A matrix too large for a core's own cache is read as a pass reads: both are memory.
@@ -59,8 +65,17 @@ def fit(rows: Sequence[Row]) -> Fitted:
     own = [row for row in rows if row.library == "ggml"]
     if not own:
         return Fitted(peaks=peaks, bandwidth_bytes_per_s=bandwidth, operator={}, engine={}, error_frac={})
-    operator, error = _operator(own, peaks, bandwidth)
-    small = operator["elementwise_fixed_s"]
+    small_s = [row.typical_s for row in own if row.op == "elementwise"]
+    small = max(min(small_s), 1e-9) if small_s else 1e-7
+    fixed = {
+        "gemm_depth_s": 1e-15,  # a core walks along k at the rate it computes
+        "gemm_vector_rows": 1.0,  # and pads no rows to a tile
+        "gemm_tile_rows": 1.0,
+        "elementwise_fixed_s": small,
+    }
+    operator, error = operator_of(
+        own, peaks, bandwidth, fixed=fixed, io_bytes=lambda row: 4.0 * row.m * (row.n + row.k)
+    )
     engine = {
         "compute_slowdown": 1.0,
         "memory_slowdown": 1.0,
@@ -73,21 +88,36 @@ def fit(rows: Sequence[Row]) -> Fitted:
     )
 
 
-def _operator(
-    rows: Sequence[Row], peaks: Mapping[str, float], bandwidth: float
+def operator_of(
+    rows: Sequence[Row],
+    peaks: Mapping[str, float],
+    bandwidth: float,
+    *,
+    fixed: Mapping[str, float],
+    io_bytes: Callable[[Row], float],
 ) -> tuple[dict[str, float], dict[str, float]]:
-    small = [row.typical_s for row in rows if row.op == "elementwise"]
+    """Fit the parameters of a chip to its rows.
+
+    Parameters
+    ----------
+    peaks, bandwidth
+        Best rates seen [FLOP/s], [byte/s].
+    fixed
+        Parameters that are told and not fitted.
+    io_bytes
+        What a GEMM reads and writes beside its weights [byte].
+
+    Returns
+    -------
+    tuple
+        Parameters, and the median error by kind of operator [1].
+    """
     # Where BLAS is faster at a format than the engine, the format's peak is not what the engine comes near.
     gemms = [row for row in rows if row.op == "gemm" and row.dtype != "fp32"]
     base = base_of(peaks)
     decode = [row for row in rows if row.op == "decode_attention"]
     prefill = [row for row in rows if row.op == "prefill_attention"]
-    fixed: dict[str, float] = {
-        "gemm_depth_s": 1e-15,  # a core walks along k at the rate it computes
-        "gemm_vector_rows": 1.0,  # and pads no rows to a tile
-        "gemm_tile_rows": 1.0,
-        "elementwise_fixed_s": max(min(small), 1e-9) if small else 1e-7,
-    }
+    fixed = dict(fixed)
     shared = replace(Parameters.load(), **fixed)
 
     def with_gemm(p: Parameters, at: Mapping[str, float]) -> Parameters:
@@ -99,7 +129,7 @@ def _operator(
         return replace(p, **every, **{name: value for name, value in at.items() if name != "gemm_efficiency"})
 
     def gemm_ratio(p: Parameters, row: Row) -> float:
-        weights = row.bytes - 4.0 * row.m * (row.n + row.k)
+        weights = row.bytes - io_bytes(row)
         seconds = forms.gemm_s(
             p, flop=row.flop, weight_bytes=weights, io_bytes=row.bytes - weights, m=row.m, k=row.k,
             peak_flop_per_s=peaks[row.dtype], bandwidth_bytes_per_s=bandwidth,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dougong.errors import EnvironmentLacking
+from dougong.measure.probe.device import DeviceProbe, device_of
 from dougong.measure.probe.fit import Fitted, fit
 from dougong.measure.probe.rows import Row
 
@@ -18,12 +19,13 @@ _FIELDS = frozenset(one.name for one in fields(Row))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """A probed machine: its rows, what they came to, and what was lacking."""
+    """A probed machine: its rows, what they came to, what was lacking, and the device asked for beside it."""
 
     rows: Sequence[Row]
     fitted: Fitted
     threads: int
     lacking: Sequence[str]
+    device: DeviceProbe | None = None
 
 
 def probe(
@@ -53,6 +55,7 @@ def probe(
     libraries = [*([("torch", ("--device", device))] if device else []), ("numpy", ()), ("ggml", ())]
     rows: list[Row] = []
     lacking: list[str] = []
+    about: dict[str, object] = {}
     for library, more in libraries:
         command = [
             sys.executable,
@@ -64,7 +67,7 @@ def probe(
             *more,
         ]
         try:
-            rows += _rows([*command, *(["--quick"] if quick else [])], on_row)
+            rows += _rows([*command, *(["--quick"] if quick else [])], on_row, about)
         except EnvironmentLacking as error:
             if library == "torch":
                 raise
@@ -72,10 +75,19 @@ def probe(
                 f"{error.message}: {'its kernels are' if library == 'ggml' else 'it is'} not measured"
             )
     processor = [row for row in rows if row.library != "torch" or device == "cpu"]
-    return Probed(rows=rows, fitted=fit(processor), threads=threads, lacking=lacking)
+    measured = [row for row in rows if row.library == "torch"]
+    return Probed(
+        rows=rows,
+        fitted=fit(processor),
+        threads=threads,
+        lacking=lacking,
+        device=device_of(device, about, measured) if device else None,
+    )
 
 
-def _rows(command: Sequence[str], on_row: Callable[[Row], None] | None) -> list[Row]:
+def _rows(
+    command: Sequence[str], on_row: Callable[[Row], None] | None, about: dict[str, object]
+) -> list[Row]:
     rows: list[Row] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -85,6 +97,9 @@ def _rows(command: Sequence[str], on_row: Callable[[Row], None] | None) -> list[
                 found: dict[str, Any] = json.loads(line)
                 if "lacking" in found:
                     raise EnvironmentLacking(found["lacking"], hint=found["hint"])
+                if "about" in found:
+                    about |= found["about"]
+                    continue
                 rows.append(Row(**{name: value for name, value in found.items() if name in _FIELDS}))
                 if on_row:
                     on_row(rows[-1])

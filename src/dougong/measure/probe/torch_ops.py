@@ -10,6 +10,19 @@ from dougong.errors import EnvironmentLacking
 from dougong.measure.probe.rows import Row, time_of
 
 
+def about(device: str) -> dict[str, object]:
+    """Return ``name`` and ``memory_bytes`` of a device, as far as PyTorch tells them."""
+    import torch as imported
+
+    torch: Any = imported
+    kind, _, index = device.partition(":")
+    try:
+        told: Any = getattr(torch, kind).get_device_properties(int(index or 0))
+    except (AttributeError, RuntimeError, AssertionError, ValueError):
+        return {"name": None, "memory_bytes": None}
+    return {"name": getattr(told, "name", None), "memory_bytes": getattr(told, "total_memory", None)}
+
+
 def measure(threads: int, *, quick: bool, device: str = "cpu") -> Iterator[Row]:
     """Rows of copy bandwidth, of GEMM by dtype and shape, and of a launch, on ``device``."""
     try:
