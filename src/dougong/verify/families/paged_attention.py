@@ -279,7 +279,7 @@ def _extents(dtype: str) -> Iterator[Case]:
         yield _case(
             f"lengths-page{page}",
             dtype,
-            partial(paged, lengths=every, page=page, dtype=dtype, heads=(2, 1, 16, 16)),
+            partial(paged, lengths=every, page=page, dtype=dtype, heads=(2, 1, 32, 32)),
             "a length at which a kernel takes another way: a full page, a full split",
             profile="smoke" if dtype == "bfloat16" and page == 16 else "standard",
         )
