@@ -98,10 +98,9 @@ def _stack(record: RunRecord, reckoning: Reckoning) -> str:
 def _versions(record: RunRecord) -> str:
     stack = record.header.stack
     framework = stack.get("framework", "")
-    names = [framework, "chip", "cpu"]
-    return " · ".join(
-        f"{name} {stack[name]}" if name == framework else stack[name] for name in names if name in stack
-    )
+    versions = [name for name in stack if framework and name.startswith(framework)]
+    told = [f"{name} {stack[name]}" for name in versions]
+    return " · ".join([*told, *(stack[name] for name in ("chip", "cpu") if name in stack)])
 
 
 def _matrix(runs: Sequence[Run]) -> str:
