@@ -200,7 +200,7 @@ def _pages(dtype: str) -> Iterator[Case]:
 
 
 def _batches(dtype: str) -> Iterator[Case]:
-    for batch in (1, 3, 64, 257, 1024):
+    for batch in (1, 3, 64, 128, 200, 256, 257, 512, 1024):
         lengths = [1 + (7 * row) % 37 for row in range(batch)]
         yield _case(
             f"batch{batch}",
