@@ -54,12 +54,22 @@ def speaking(*answers: bytes, step: int = 0, close: bool = True) -> Iterator[tup
         thread.join(5)
 
 
+async def ended(client: Client) -> None:
+    """Close what is kept, and let the loop see it closed before it ends."""
+    client.close()
+    await asyncio.sleep(0.01)
+
+
 def body_of(url: str, path: bytes = b"/v1/chat/completions") -> tuple[int, bytes]:
     async def ask() -> tuple[int, bytes]:
-        with await Client(url, connect_timeout_s=2.0).send(b"POST", path, b"{}") as exchange:
-            async with asyncio.timeout(5):
-                await exchange.connection.wait_head()
-                return exchange.status, await exchange.read_all(1 << 20)
+        client = Client(url, connect_timeout_s=2.0)
+        try:
+            with await client.send(b"POST", path, b"{}") as exchange:
+                async with asyncio.timeout(5):
+                    await exchange.connection.wait_head()
+                    return exchange.status, await exchange.read_all(1 << 20)
+        finally:
+            await ended(client)
 
     return asyncio.run(ask())
 
@@ -141,7 +151,7 @@ def test_connections_are_kept_and_those_that_may_not_be_are_closed() -> None:
 
                 client.connect = counted  # type: ignore[method-assign,assignment]
                 await twice(client)
-                client.close()
+                await ended(client)
 
             asyncio.run(run())
             return len(made)
