@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from dougong.ops.definition import FAMILIES
+from dougong.verify import mutation
 from dougong.verify.families import cases
 from dougong.verify.mutant import Mutant
 from dougong.verify.mutants import MUTANTS
-from dougong.verify.mutation import trials
+from dougong.verify.mutation import known_score, trials
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -26,6 +28,21 @@ def test_an_honest_backend_is_no_mutant() -> None:
     (trial,) = trials([honest])
     assert trial.caught is None
     assert trial.tried >= 3
+
+
+def test_the_shipped_score_is_of_this_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert known_score() == {"mutants": len(MUTANTS), "caught": len(MUTANTS), "survivors": []}, (
+        "run: make docs"
+    )
+
+
+def test_a_score_of_another_suite_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    other = tmp_path / "mutation.json"
+    other.write_text('{"suite_sha256": "0", "mutants": 1, "caught": 1, "survivors": []}')
+    monkeypatch.setattr(mutation, "SHIPPED", other)
+    assert known_score() == {}
 
 
 def test_there_are_mutants_of_every_family_and_names_are_their_own() -> None:

@@ -236,7 +236,6 @@ def _pages() -> Iterator[Case]:
             edge="an extent at which a kernel takes another way; strides taken for granted",
             relations=("cuts:t", "cuts:d", "layouts", "again"),
             exact=True,
-            profile="smoke" if dtype == "bfloat16" else "standard",
         )
         yield _case(
             "kv_cache_write",

@@ -96,7 +96,6 @@ def cases() -> Iterator[Case]:
             make=partial(_linear, dtype=dtype, m=34, n=34, k=66, r=34, mix="mixed"),
             edge="an extent at which a kernel takes another way; strides taken for granted",
             relations=("cuts:m", "cuts:n", "cuts:k", "cuts:r", "layouts", "again"),
-            profile="smoke" if dtype == "bfloat16" else "standard",
         )
         for mix, edge in _MIXES.items():
             for m in (1, 17):

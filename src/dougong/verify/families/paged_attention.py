@@ -246,7 +246,6 @@ def _extents(dtype: str) -> Iterator[Case]:
         partial(paged, lengths=lengths, page=16, dtype=dtype, heads=(2, 1, 16, 16)),
         "a batch at which a kernel takes another way; strides taken for granted",
         relations=("cuts:b", "layouts", "again"),
-        profile="smoke" if dtype == "bfloat16" else "standard",
     )
     yield _case(
         "extents-h",

@@ -326,7 +326,9 @@ def _extents() -> Iterator[Case]:
                 make,
                 "an extent at which a kernel takes another way; strides taken for granted",
                 relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
-                profile="smoke" if axis == "m" else "standard",
+                profile="smoke"
+                if axis == "m" and op in ("int8_matmul", "linear_w8a8", "linear_fp8", "linear_w4a16")
+                else "standard",
             )
 
     yield _case(
