@@ -69,7 +69,7 @@ def served(gguf: str | None, threads: int, sequences: int) -> Iterator[str]:
 
 def measure(url: str, prompt: tuple[int, int], users: int, out: Path) -> float:
     words = ["measure", url, "--users", users, "--prompt", f"{prompt[0]}-{prompt[1]}", "--out", out, "--json"]
-    words += ["--output", f"{OUTPUT[0]}-{OUTPUT[1]}", "--requests", 6 + 4 * users, "--api", "completions"]
+    words += ["--output", f"{OUTPUT[0]}-{OUTPUT[1]}", "--requests", 6 + 3 * users, "--api", "completions"]
     return json.loads(run(*words))["summary"]["output_tokens_per_s"]["value"]
 
 
