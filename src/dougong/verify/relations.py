@@ -1,6 +1,6 @@
 """Other calls whose answers must agree with a case's: rows cut, reordered, repeated, alone, padded, laid out otherwise.
 
-Each relation picks indices along one axis of every input that has it; the answer must be the same picks of the whole
+Most pick indices along one axis of every input that has it; the answer must be the same picks of the whole
 answer. It needs no reference, so it finds what depends on a row's neighbours. ``row_chunks`` goes along the first axis
 of the first output, ``column_chunks`` along its last; ``row_chunks:b`` names the axis letter.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -21,25 +22,7 @@ from dougong.backends import Array, Call
 from dougong.ops.definition import Definition
 
 Picks = NDArray[np.intp]
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """One way to pick indices.
-
-    Attributes
-    ----------
-    check
-        The check of :data:`dougong.verify.case.CHECKS` that it belongs to.
-    axis
-        Place of the axis in the first output, where none is named.
-    picks
-        From the extent of the axis to the indices of each further call.
-    """
-
-    check: str
-    axis: int
-    picks: Callable[[int], list[Picks]] = lambda extent: []
+Places = Mapping[str, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +46,9 @@ class Other:
     differs: bool = False
 
 
+Further = Callable[[Definition, Call, str], Iterator[Other]]
+"""From an operator, a call and the letter of an axis (empty where none is named) to further calls."""
+
 _CUTS = (
     *range(1, 34), 40, 48, 56, 63, 64, 65, 72, 80, 95, 96, 97, 100, 112, 120, 127, 128, 129, 144, 160, 192, 200,
     224, 250, 255, 256, 257, 320, 384, 448, 500, 511, 512, 513, 576, 640, 768, 896, 1000, 1023, 1024, 1025,
@@ -85,83 +71,80 @@ def _halves(extent: int) -> list[Picks]:
     return list(np.split(np.arange(extent), [extent // 2 + 1])) if extent > 2 else []
 
 
-RELATIONS: Mapping[str, Relation] = MappingProxyType(
-    {
-        "row_chunks": Relation("chunk_invariance", 0, _chunks),
-        "column_chunks": Relation("chunk_invariance", -1, _halves),
-        "batch_permutation": Relation("batch_invariance", 0, lambda extent: [np.arange(extent)[::-1].copy()]),
-        "duplicate_row": Relation(
-            "batch_invariance", 0, lambda extent: [np.repeat(np.arange(extent), 2)[: extent + 1]]
-        ),
-        "alone": Relation(
-            "batch_invariance", 0, lambda extent: [np.array([at]) for at in sorted({0, extent - 1})]
-        ),
-        "padded": Relation(
-            "batch_invariance", 0, lambda extent: [np.minimum(np.arange(extent + 3), extent - 1)]
-        ),
-        "again": Relation("determinism", 0),
-        "next_seed": Relation("value", 0),
-        "layouts": Relation("value", 0),
-        "cuts": Relation("value", 0),
-    }
-)
-"""Every relation, by name."""
-
-
 def related(name: str, definition: Definition, call: Call) -> Iterator[Other]:
     """Yield further calls."""
-    if name == "again":
-        yield from (Other("", call, lambda _, whole: whole) for _ in range(_AGAIN))
-        return
-    if name == "layouts":
-        yield from _laid_out(call)
-        return
-    if name == "next_seed":
-        inputs = {**call.inputs, "seed": np.asarray(call.inputs["seed"] + 1)}
-        yield Other("", replace(call, inputs=inputs), lambda _, whole: whole, differs=True)
-        return
-    letter, relation = axis_of(name, definition), RELATIONS[name.partition(":")[0]]
+    base, _, letter = name.partition(":")
+    return RELATIONS[base].calls(definition, call, letter)
+
+
+def _picking(picks: Callable[[int], list[Picks]], axis: int = 0) -> Further:
+    """Pick along an axis: the one named, else that of the first output."""
+
+    def calls(definition: Definition, call: Call, letter: str) -> Iterator[Other]:
+        letter = letter or definition.outputs[0].axes.split()[axis]
+        places, extent = _along(letter, definition, call)
+        for each in picks(extent):
+            yield Other("", _taken(call, places, each), partial(_take, places, each))
+
+    return calls
+
+
+def _take(places: Places, picks: Picks, key: str, array: Array) -> Array:
+    place = places.get(key)
+    return array if place is None else np.take(array, picks, axis=place)
+
+
+def _taken(call: Call, places: Places, picks: Picks) -> Call:
+    inputs = {key: _take(places, picks, key, array) for key, array in call.inputs.items()}
+    return replace(call, inputs=inputs)
+
+
+def _along(letter: str, definition: Definition, call: Call) -> tuple[Places, int]:
+    """Where an axis stands in each input and output, and its extent."""
     places = {each.name: _place(each.axes, letter) for each in (*definition.inputs, *definition.outputs)}
     extent = next(
         array.shape[place]
         for key, array in call.inputs.items()
         if (place := places.get(key)) is not None and array.ndim > place
     )
-    cuts = name.startswith("cuts")
-    for picks in _cuts(extent, letter, call) if cuts else relation.picks(extent):
-        inputs = {
-            key: array if places.get(key) is None else np.take(array, picks, axis=places[key])
-            for key, array in call.inputs.items()
-        }
-        yield Other(
-            f"{letter} = {len(picks)}" if cuts else "",
-            replace(call, inputs=inputs),
-            None
-            if cuts
-            else lambda key, whole, picks=picks: (
-                whole if places[key] is None else np.take(whole, picks, axis=places[key])
-            ),
-        )
+    return places, extent
 
 
-def _cuts(extent: int, letter: str, call: Call) -> Iterator[Picks]:
+def _whole(_: str, whole: Array) -> Array:
+    return whole
+
+
+def _again(definition: Definition, call: Call, letter: str) -> Iterator[Other]:
+    del definition, letter
+    return (Other("", call, _whole) for _ in range(_AGAIN))
+
+
+def _next_seed(definition: Definition, call: Call, letter: str) -> Iterator[Other]:
+    del definition, letter
+    inputs = {**call.inputs, "seed": np.asarray(call.inputs["seed"] + 1)}
+    yield Other("", replace(call, inputs=inputs), _whole, differs=True)
+
+
+def _cuts(definition: Definition, call: Call, letter: str) -> Iterator[Other]:
+    places, extent = _along(letter, definition, call)
     # An axis of pairs stays one of pairs; of fewer than are asked for, a top-k would be another question.
     least = max(int(call.get("k", 1)), int(call.get("top_k", 1)))
     # Not in their order: a stack that is not asked them all is asked some of every size.
     for count in (each for start in range(_STEP) for each in _CUTS[start::_STEP]):
         if least <= count < extent and not (letter.startswith("2") and count % 2):
-            yield np.arange(count)
+            yield Other(f"{letter} = {count}", _taken(call, places, np.arange(count)), None)
 
 
-def _laid_out(call: Call) -> Iterator[Other]:
+def _layouts(definition: Definition, call: Call, letter: str) -> Iterator[Other]:
     """The same numbers in memory that is not packed: of one input at a time, so that it can be named."""
+    del definition, letter
     for key, array in call.inputs.items():
         if array.ndim and array.size > 1:
             for way, lay in _LAYOUTS.items():
                 if lay is _loose_ones and 1 not in array.shape:
                     continue
                 inputs = {**call.inputs, key: lay(array)}
-                yield Other(f"{key} {way}", replace(call, inputs=inputs), lambda _, whole: whole)
+                yield Other(f"{key} {way}", replace(call, inputs=inputs), _whole)
 
 
 def _beside(array: Array) -> Array:
@@ -197,12 +180,39 @@ _LAYOUTS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
 )
 
 
-def axis_of(name: str, definition: Definition) -> str:
-    """Return the letter of the axis that a relation goes along."""
-    base, _, letter = name.partition(":")
-    return letter or definition.outputs[0].axes.split()[RELATIONS[base].axis]
-
-
 def _place(axes: str, letter: str) -> int | None:
     letters = axes.split()
     return letters.index(letter) if letter in letters else None
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One way to make further calls, and the check of :data:`dougong.verify.case.CHECKS` that it belongs to."""
+
+    check: str
+    calls: Further
+
+
+RELATIONS: Mapping[str, Relation] = MappingProxyType(
+    {
+        "row_chunks": Relation("chunk_invariance", _picking(_chunks)),
+        "column_chunks": Relation("chunk_invariance", _picking(_halves, axis=-1)),
+        "batch_permutation": Relation(
+            "batch_invariance", _picking(lambda extent: [np.arange(extent)[::-1].copy()])
+        ),
+        "duplicate_row": Relation(
+            "batch_invariance", _picking(lambda extent: [np.repeat(np.arange(extent), 2)[: extent + 1]])
+        ),
+        "alone": Relation(
+            "batch_invariance", _picking(lambda extent: [np.array([at]) for at in sorted({0, extent - 1})])
+        ),
+        "padded": Relation(
+            "batch_invariance", _picking(lambda extent: [np.minimum(np.arange(extent + 3), extent - 1)])
+        ),
+        "again": Relation("determinism", _again),
+        "next_seed": Relation("value", _next_seed),
+        "layouts": Relation("value", _layouts),
+        "cuts": Relation("value", _cuts),
+    }
+)
+"""Every relation, by name."""
