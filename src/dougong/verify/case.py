@@ -13,6 +13,9 @@ import numpy as np
 
 from dougong.backends.port import Call
 
+OTHER_EXTENT = "an extent at which a kernel takes another way; strides taken for granted"
+"""The edge of cases whose relations ask every extent of an axis, and other layouts."""
+
 PROFILES = ("smoke", "standard", "full")
 """How much is run, from least to most; a case belongs to its profile and every later one."""
 

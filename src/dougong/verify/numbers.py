@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dougong.backends import Array
 from dougong.backends.dtypes import dtype_of
@@ -46,6 +47,11 @@ def cast(values: object, dtype: str) -> Array:
 
 LAYOUTS = ("transposed", "column-slice", "row-slice", "offset", "every-other", "expanded")
 """Ways in which a matrix may lie in memory; see :func:`laid_out`."""
+
+
+def seams(n: int, step: int) -> NDArray[np.intp]:
+    """Every ``step``-th place of ``n``, the one before it, and the last."""
+    return np.unique(np.concatenate([np.arange(0, n, step), np.arange(step - 1, n, step), [n - 1]]))
 
 
 def laid_out(array: Array, layout: str) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.geometry import experts, matrix
 from dougong.verify.numbers import dtype_of, every, normal, spread
 
@@ -188,7 +188,7 @@ def _extents() -> Iterator[Case]:
                         f"extents-{axis}{'-interleaved' if interleaved else ''}",
                         dtype,
                         make=partial(_rows, op=op, dtype=dtype, m=m, f=f, scale=2.0, interleaved=interleaved),
-                        edge="an extent at which a kernel takes another way; strides taken for granted",
+                        edge=OTHER_EXTENT,
                         relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
                         profile="smoke" if (op, dtype) == ("swiglu", "bfloat16") else "standard",
                     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from dougong.backends import Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.families.attention_calls import (
     alike,
     blind,
@@ -272,7 +272,7 @@ def _extents(dtype: str) -> Iterator[Case]:
             f"extents-{axis}",
             dtype,
             partial(random_heads, b=b, heads=heads, t=t, s=s, dtype=dtype),
-            "an extent at which a kernel takes another way; strides taken for granted",
+            OTHER_EXTENT,
             relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "b" else ())),
             profile="smoke" if dtype == "bfloat16" else "standard",
         )

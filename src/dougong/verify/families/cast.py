@@ -10,7 +10,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.bound import LARGEST, SMALLEST_NORMAL
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.families.listing import Details, listed
 from dougong.verify.numbers import LAYOUTS, cast, dtype_of, laid_out, normal
 
@@ -181,7 +181,7 @@ def _floats() -> Iterator[Case]:
             f"extents-to-{to}",
             dtype,
             partial(_random, dtype=dtype, to=to, shape=(130, 300), layout=None),
-            "an extent at which a kernel takes another way; strides taken for granted",
+            OTHER_EXTENT,
             relations=("cuts:m", "cuts:k", "layouts", "again"),
             profile="smoke" if (dtype, to) == ("float32", "bfloat16") else "standard",
         )

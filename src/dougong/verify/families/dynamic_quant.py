@@ -10,7 +10,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.families.listing import Details, listed
 from dougong.verify.geometry import matrix, model
 from dougong.verify.numbers import cast, dtype_of, filled, laid_out, normal
@@ -180,7 +180,7 @@ def cases() -> Iterator[Case]:
                     f"extents-{axis}-to-{to}",
                     dtype,
                     partial(_random, m=m, k=k, dtype=dtype, to=to, group=0),
-                    "an extent at which a kernel takes another way; strides taken for granted",
+                    OTHER_EXTENT,
                     relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
                     profile="smoke" if dtype == "bfloat16" else "standard",
                 )

@@ -11,7 +11,7 @@ from dougong.backends import Array, Call
 from dougong.backends.dtypes import limits
 from dougong.backends.reference.elementary import function
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.numbers import dtype_of, every, normal, spread
 
 _SWEEP = 1 << 15
@@ -307,7 +307,7 @@ def _extents() -> Iterator[Case]:
                 op=op,
                 dtype=dtype,
                 make=partial(make, op=op, dtype=dtype),
-                edge="an extent at which a kernel takes another way; strides taken for granted",
+                edge=OTHER_EXTENT,
                 relations=("cuts:n", "layouts", "again"),
                 profile="smoke" if op in ("exp", "add") and dtype == "bfloat16" else "standard",
             )

@@ -9,7 +9,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.geometry import core, model
 from dougong.verify.numbers import bits, dtype_of, normal
 
@@ -269,7 +269,7 @@ def _extents() -> Iterator[Case]:
             "extents",
             dtype,
             make=partial(_rotary_rows, dtype=dtype, rotary=270),
-            edge="an extent at which a kernel takes another way; strides taken for granted",
+            edge=OTHER_EXTENT,
             relations=("cuts:t", "cuts:h", "layouts", "again"),
             profile="smoke" if dtype == "bfloat16" else "standard",
         )
@@ -283,7 +283,7 @@ def _extents() -> Iterator[Case]:
                 "extents",
                 dtype,
                 make=make,
-                edge="an extent at which a kernel takes another way; strides taken for granted",
+                edge=OTHER_EXTENT,
                 relations=("cuts:a" if op == "gather" else "cuts:d", "layouts", "again"),
                 exact=True,
             )

@@ -9,7 +9,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.geometry import core
 from dougong.verify.numbers import bits, dtype_of, normal
 
@@ -233,7 +233,7 @@ def _pages() -> Iterator[Case]:
             "extents",
             dtype,
             make=partial(_write, dtype=dtype, block=16, heads=2, d=72, t=140, what="padded", index="int64"),
-            edge="an extent at which a kernel takes another way; strides taken for granted",
+            edge=OTHER_EXTENT,
             relations=("cuts:t", "cuts:d", "layouts", "again"),
             exact=True,
         )

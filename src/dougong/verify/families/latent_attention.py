@@ -10,7 +10,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.families.listing import Details, listed
 from dougong.verify.geometry import core
 from dougong.verify.numbers import cast, integers, normal
@@ -269,7 +269,6 @@ def _recurrences(dtype: str) -> Iterator[Case]:
 
 
 def _extents(dtype: str) -> Iterator[Case]:
-    edge = "an extent at which a kernel takes another way; strides taken for granted"
     for route in ("naive", "absorbed"):
         for axis, heads, t, s in (("t", 1, 140, 140), ("h", 34, 1, 9), ("s", 1, 1, 600)):
             yield _case(
@@ -277,7 +276,7 @@ def _extents(dtype: str) -> Iterator[Case]:
                 f"extents-{axis}-{route}",
                 dtype,
                 partial(mla, name="deepseek-r1", heads=heads, t=t, s=s, dtype=dtype, route=route, rank=40),
-                edge,
+                OTHER_EXTENT,
                 # Fewer keys than tokens is no call, so of both only the tokens are cut.
                 relations=(f"cuts:{axis}", *(("layouts",) if axis == "h" else ())),
                 profile="smoke" if dtype == "bfloat16" and axis == "h" and route == "naive" else "standard",
@@ -293,7 +292,7 @@ def _extents(dtype: str) -> Iterator[Case]:
             "extents",
             dtype,
             make,
-            edge,
+            OTHER_EXTENT,
             relations=("cuts:t", "layouts", "again"),
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dougong.backends import Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.geometry import matrix
 from dougong.verify.numbers import normal
 
@@ -94,7 +94,7 @@ def cases() -> Iterator[Case]:
             op="lora_linear",
             dtype=dtype,
             make=partial(_linear, dtype=dtype, m=34, n=34, k=66, r=34, mix="mixed"),
-            edge="an extent at which a kernel takes another way; strides taken for granted",
+            edge=OTHER_EXTENT,
             relations=("cuts:m", "cuts:n", "cuts:k", "cuts:r", "layouts", "again"),
         )
         for mix, edge in _MIXES.items():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.families import moe_calls as calls
 from dougong.verify.geometry import experts
 
@@ -252,7 +252,7 @@ def _extents() -> Iterator[Case]:
                 f"extents-{axes.replace(' ', '')}",
                 dtype,
                 make=make,
-                edge="an extent at which a kernel takes another way; strides taken for granted",
+                edge=OTHER_EXTENT,
                 relations=(*(f"cuts:{axis}" for axis in axes.split()), "layouts", "again"),
                 exact=op == "moe_permute",
                 profile="smoke" if dtype == "bfloat16" and op in ("moe", "route_softmax") else "standard",

@@ -10,7 +10,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.families.listing import Details, listed
 from dougong.verify.geometry import core, model
 from dougong.verify.numbers import cast, dtype_of, filled, laid_out, normal
@@ -198,7 +198,7 @@ def _extents(dtype: str) -> Iterator[Case]:
                 f"extents-{axis}",
                 dtype,
                 partial(_norm, op=op, shape=(m, d), dtype=dtype),
-                "an extent at which a kernel takes another way; strides taken for granted",
+                OTHER_EXTENT,
                 relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
                 profile="smoke" if dtype == "bfloat16" and op == "rms_norm" else "standard",
             )

@@ -10,7 +10,7 @@ import numpy as np
 
 from dougong.backends import Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.families.listing import Details, listed
 from dougong.verify.families.quantised_calls import (
     fp8,
@@ -324,7 +324,7 @@ def _extents() -> Iterator[Case]:
                 f"extents-{axis}",
                 dtype,
                 make,
-                "an extent at which a kernel takes another way; strides taken for granted",
+                OTHER_EXTENT,
                 relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
                 profile="smoke"
                 if axis == "m" and op in ("int8_matmul", "linear_w8a8", "linear_fp8", "linear_w4a16")

@@ -9,9 +9,9 @@ import numpy as np
 
 from dougong.backends import Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.geometry import model
-from dougong.verify.numbers import dtype_of, normal
+from dougong.verify.numbers import dtype_of, normal, seams
 
 _SUBNORMAL = {"float32": 2.0**-140, "float16": 2.0**-20, "bfloat16": 2.0**-131}
 _SUMS = ("sum", "mean", "vector_norm")
@@ -151,7 +151,7 @@ def _shapes() -> Iterator[Case]:
 
 def _places(_: np.random.Generator, *, op: str, dtype: str, n: int, step: int) -> Call:
     """Rows of which one value each stands out, at every ``step``-th place and beside it."""
-    places = np.unique(np.concatenate([np.arange(0, n, step), np.arange(step - 1, n, step), [n - 1]]))
+    places = seams(n, step)
     x = np.zeros((len(places), n), np.float32)
     x[np.arange(len(places)), places] = -1.0 if op == "min" else 1.0
     return Call(op=op, inputs={"x": x.astype(dtype_of(dtype))})
@@ -167,7 +167,7 @@ def _extents() -> Iterator[Case]:
                     f"extents-{axis}",
                     dtype,
                     make=partial(_normal, op=op, dtype=dtype, shape=shape, axis=-1),
-                    edge="an extent at which a kernel takes another way; strides taken for granted",
+                    edge=OTHER_EXTENT,
                     relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "a" else ())),
                     profile=smoke,
                 )

@@ -13,7 +13,7 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.backends.reference.rope import tables
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.families.listing import Details, listed
 from dougong.verify.geometry import core
 from dougong.verify.numbers import dtype_of, laid_out, normal
@@ -248,7 +248,7 @@ def _heads(dtype: str) -> Iterator[Case]:
                     attributes={"base": 1e4, "style": style},
                     tokens=tokens,
                 ),
-                "an extent at which a kernel takes another way; strides taken for granted",
+                OTHER_EXTENT,
                 relations=(f"cuts:{axis}", "layouts", "again"),
                 profile="smoke" if dtype == "bfloat16" and style == "neox" else "standard",
             )

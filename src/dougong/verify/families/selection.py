@@ -9,9 +9,9 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.geometry import experts, model
-from dougong.verify.numbers import dtype_of, normal
+from dougong.verify.numbers import dtype_of, normal, seams
 
 
 def _call(op: str, x: Array, k: int) -> Call:
@@ -61,7 +61,7 @@ def _zeros(_: np.random.Generator, *, op: str, dtype: str) -> Call:
 
 def _places(_: np.random.Generator, *, op: str, dtype: str, n: int, step: int) -> Call:
     """The largest at every ``step``-th place and beside it, in a row of other numbers."""
-    places = np.unique(np.concatenate([np.arange(0, n, step), np.arange(step - 1, n, step), [n - 1]]))
+    places = seams(n, step)
     x = np.broadcast_to(-np.abs(np.arange(n) % 97 - 48.0) - 1.0, (len(places), n)).copy()
     x[np.arange(len(places)), places] = 1.0
     return _call(op, x.astype(dtype_of(dtype)), 1)
@@ -159,7 +159,7 @@ def _extents() -> Iterator[Case]:
                     f"extents-{axis}",
                     dtype,
                     make=partial(_distinct, op=op, dtype=dtype, m=m, n=n, k=k),
-                    edge="an extent at which a kernel takes another way; strides taken for granted",
+                    edge=OTHER_EXTENT,
                     relations=(f"cuts:{axis[0]}", *(("layouts", "again") if axis == "m" else ())),
                     exact=True,
                     profile=smoke,

@@ -10,7 +10,7 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.backends.dtypes import limits
 from dougong.ops.definition import FLOATS
-from dougong.verify.case import Case
+from dougong.verify.case import OTHER_EXTENT, Case
 from dougong.verify.geometry import core, experts, model
 from dougong.verify.numbers import dtype_of, normal
 
@@ -253,7 +253,7 @@ def _extents() -> Iterator[Case]:
                     op=op,
                     dtype=dtype,
                     make=partial(_rows, op=op, dtype=dtype, m=m, n=n, scale=3.0, shift=0.0),
-                    edge="an extent at which a kernel takes another way; strides taken for granted",
+                    edge=OTHER_EXTENT,
                     relations=(f"cuts:{axis}", *(("layouts", "again") if axis == "m" else ())),
                     profile="smoke" if op == "softmax" and dtype == "bfloat16" else "standard",
                 )

@@ -7,7 +7,7 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.backends.reference import activation
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, before, instead, wide, with_attributes, with_inputs
+from dougong.verify.mutants.faults import after, before, fixed, instead, wide, with_attributes, with_inputs
 
 
 def _x(call: Call) -> Array:
@@ -58,7 +58,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="clamp-left-out",
         fault="the clamps of a clamped SwiGLU are not applied",
         caught_by="activation/swiglu_clamped-extremes",
-        wrong=before("swiglu_clamped", lambda call: with_attributes(call, limit=1e30)),
+        wrong=fixed("swiglu_clamped", limit=1e30),
     ),
     Mutant(
         name="relu-swallows-nan",

@@ -14,6 +14,7 @@ from dougong.verify.mutants.faults import (
     after,
     at_extent,
     before,
+    fixed,
     instead,
     wide,
     with_attributes,
@@ -210,13 +211,13 @@ MUTANTS: tuple[Mutant, ...] = (
         name="softcap-dropped",
         fault="logits are not capped",
         caught_by="attention/softcap",
-        wrong=before("attention", lambda call: with_attributes(call, softcap=0.0)),
+        wrong=fixed("attention", softcap=0.0),
     ),
     Mutant(
         name="scale-fixed",
         fault="the scale is d^-1/2 whatever is asked",
         caught_by="attention/scale",
-        wrong=before("attention", lambda call: with_attributes(call, scale=None)),
+        wrong=fixed("attention", scale=None),
     ),
     Mutant(
         name="slopes-reversed",
@@ -271,6 +272,6 @@ MUTANTS: tuple[Mutant, ...] = (
         name="packed-window-ignored",
         fault="packed sequences see beyond the window",
         caught_by="attention/packed-window",
-        wrong=before("attention_varlen", lambda call: with_attributes(call, window=0)),
+        wrong=fixed("attention_varlen", window=0),
     ),
 )

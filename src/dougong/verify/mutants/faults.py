@@ -78,6 +78,16 @@ def with_attributes(call: Call, **attributes: Any) -> Call:
     return replace(call, attributes={**call.attributes, **attributes})
 
 
+def fixed(ops: str, **attributes: Any) -> Wrong:
+    """Take some attributes for granted, whatever is asked."""
+    return before(ops, lambda call: with_attributes(call, **attributes))
+
+
+def read_packed(ops: str, name: str) -> Wrong:
+    """Read one input as if it had no strides."""
+    return before(ops, lambda call: with_inputs(call, **{name: as_if_packed(call.inputs[name])}))
+
+
 def wide(array: Array) -> Array:
     """Any numbers in float64."""
     return array.astype(np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 from dougong.backends import Answer, Array, Call
 from dougong.backends.dtypes import dtype_of
 from dougong.verify.mutant import Mutant, Run
-from dougong.verify.mutants.faults import after, as_if_packed, at_extent, before, instead, wide, with_inputs
+from dougong.verify.mutants.faults import after, at_extent, before, instead, read_packed, wide, with_inputs
 
 
 def _last_columns(call: Call, y: Array) -> Array:
@@ -237,7 +237,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="weight-strides-ignored",
         fault="a weight cut out of a larger matrix is read as if it were packed",
         caught_by="gemm/linear-weight",
-        wrong=before("linear", lambda call: with_inputs(call, weight=as_if_packed(call.inputs["weight"]))),
+        wrong=read_packed("linear", "weight"),
     ),
     Mutant(
         name="gemm-truncated",

@@ -12,6 +12,7 @@ from dougong.verify.mutants.faults import (
     after,
     at_extent,
     before,
+    fixed,
     instead,
     wide,
     with_attributes,
@@ -93,7 +94,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="not-renormalised",
         fault="weights of the chosen experts do not add up to 1",
         caught_by="moe/route_softmax-",
-        wrong=before("route_softmax", lambda call: with_attributes(call, renormalise=False)),
+        wrong=fixed("route_softmax", renormalise=False),
     ),
     Mutant(
         name="zero-by-zero",

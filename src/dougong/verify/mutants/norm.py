@@ -6,16 +6,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import (
-    after,
-    as_if_packed,
-    at_extent,
-    before,
-    instead,
-    wide,
-    with_attributes,
-    with_inputs,
-)
+from dougong.verify.mutants.faults import after, at_extent, fixed, instead, read_packed, wide
 
 
 def _coarse_root(call: Call, y: Array) -> Array:
@@ -84,7 +75,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="eps-fixed",
         fault="eps is 1e-6 whatever is asked",
         caught_by="norm/rms-norm-eps",
-        wrong=before("rms_norm", lambda call: with_attributes(call, eps=1e-6)),
+        wrong=fixed("rms_norm", eps=1e-6),
     ),
     Mutant(
         name="variance-in-one-pass",
@@ -126,7 +117,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="weight-offset-forgotten",
         fault="a weight stored less 1 is used as it is",
         caught_by="norm/rms-norm-offset",
-        wrong=before("rms_norm", lambda call: with_attributes(call, weight_offset=0.0)),
+        wrong=fixed("rms_norm", weight_offset=0.0),
     ),
     Mutant(
         name="width-of-1536",
@@ -138,18 +129,18 @@ MUTANTS: tuple[Mutant, ...] = (
         name="eps-of-layer-norm-fixed",
         fault="eps of a layer norm is 1e-5 whatever is asked",
         caught_by="norm/layer-norm-eps",
-        wrong=before("layer_norm", lambda call: with_attributes(call, eps=1e-5)),
+        wrong=fixed("layer_norm", eps=1e-5),
     ),
     Mutant(
         name="eps-of-fused-norm-fixed",
         fault="eps of a fused norm is 1e-6 whatever is asked",
         caught_by="norm/add-rms-norm-eps",
-        wrong=before("add_rms_norm", lambda call: with_attributes(call, eps=1e-6)),
+        wrong=fixed("add_rms_norm", eps=1e-6),
     ),
     Mutant(
         name="layer-norm-read-packed",
         fault="a layer norm reads a strided input as if it were packed",
         caught_by="norm/layer-norm-extents-m",
-        wrong=before("layer_norm", lambda call: with_inputs(call, x=as_if_packed(call.inputs["x"]))),
+        wrong=read_packed("layer_norm", "x"),
     ),
 )

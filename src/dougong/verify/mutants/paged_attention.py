@@ -9,15 +9,7 @@ import numpy as np
 from dougong.backends import Array, Call
 from dougong.backends.reference.paged_attention import merge_weights
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import (
-    after,
-    at_extent,
-    before,
-    instead,
-    wide,
-    with_attributes,
-    with_inputs,
-)
+from dougong.verify.mutants.faults import after, at_extent, before, fixed, instead, wide, with_inputs
 
 
 def _pages_swapped(call: Call) -> Call:
@@ -169,7 +161,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="decode-window-ignored",
         fault="decode sees beyond the window",
         caught_by="paged_attention/window",
-        wrong=before("paged_attention", lambda call: with_attributes(call, window=0)),
+        wrong=fixed("paged_attention", window=0),
     ),
     Mutant(
         name="drafts-alike",

@@ -9,7 +9,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, as_if_packed, at_extent, before, instead, wide, with_inputs
+from dougong.verify.mutants.faults import after, at_extent, before, instead, read_packed, wide, with_inputs
 
 
 def _running(call: Call, dtype: type) -> Array:
@@ -119,9 +119,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="strides-not-read",
         fault="a strided input is read as if it were contiguous",
         caught_by="reduction/sum-strided",
-        wrong=before(
-            "sum mean max min cumsum", lambda call: with_inputs(call, x=as_if_packed(call.inputs["x"]))
-        ),
+        wrong=read_packed("sum mean max min cumsum", "x"),
     ),
     Mutant(
         name="one-row-stale",

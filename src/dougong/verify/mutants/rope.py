@@ -14,6 +14,7 @@ from dougong.verify.mutants.faults import (
     as_if_packed,
     at_extent,
     before,
+    fixed,
     instead,
     with_attributes,
     with_inputs,
@@ -100,7 +101,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="whole-head-turned",
         fault="the part of a head that is to stay is turned too",
         caught_by="rope/rope-glm-4.5",
-        wrong=before("rope", lambda call: with_attributes(call, dim=0)),
+        wrong=fixed("rope", dim=0),
     ),
     Mutant(
         name="scaling-ignored",

@@ -6,7 +6,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, before, instead, wide, with_attributes, with_inputs
+from dougong.verify.mutants.faults import after, before, fixed, instead, wide, with_inputs
 
 
 def _reversed_ties(call: Call) -> dict[str, Array]:
@@ -120,6 +120,6 @@ MUTANTS: tuple[Mutant, ...] = (
         name="always-descending",
         fault="a sort from the smallest up comes from the largest down",
         caught_by="selection/sort-ascending",
-        wrong=before("sort", lambda call: with_attributes(call, descending=True)),
+        wrong=fixed("sort", descending=True),
     ),
 )

@@ -8,12 +8,12 @@ from dougong.backends import Array, Call
 from dougong.verify.mutant import Mutant
 from dougong.verify.mutants.faults import (
     after,
-    as_if_packed,
     at_extent,
     before,
+    fixed,
     instead,
+    read_packed,
     wide,
-    with_attributes,
     with_inputs,
 )
 
@@ -107,7 +107,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="scale-forgotten",
         fault="the scale of the scores is not applied",
         caught_by="softmax/softmax-scale",
-        wrong=before("softmax", lambda call: with_attributes(call, scale=1.0)),
+        wrong=fixed("softmax", scale=1.0),
     ),
     Mutant(
         name="crosstalk-under-load",
@@ -138,6 +138,6 @@ MUTANTS: tuple[Mutant, ...] = (
         name="softmax-read-packed",
         fault="a strided input is read as if it were packed",
         caught_by="softmax/softmax-extents-m",
-        wrong=before("softmax", lambda call: with_inputs(call, x=as_if_packed(call.inputs["x"]))),
+        wrong=read_packed("softmax", "x"),
     ),
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from dougong.backends import Array, Call
 from dougong.verify.mutant import Mutant
-from dougong.verify.mutants.faults import after, as_if_packed, before, with_inputs
+from dougong.verify.mutants.faults import after, read_packed
 
 
 def _is_float(x: Array) -> bool:
@@ -47,9 +47,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="view-read-packed",
         fault="a view with strides is copied as if it had none",
         caught_by="view/copy-strided",
-        wrong=before(
-            "copy transpose slice reshape", lambda call: with_inputs(call, x=as_if_packed(call.inputs["x"]))
-        ),
+        wrong=read_packed("copy transpose slice reshape", "x"),
     ),
     Mutant(
         name="copy-cleans-nan",
