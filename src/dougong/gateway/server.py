@@ -57,9 +57,9 @@ def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
         def data_received(self, data: bytes) -> None:
             if self._in_head and self._timer is None:  # the first bytes of a further request
                 self._arm(settings.header_timeout_s)
-            heads = self._heads
+            in_head, heads = self._in_head, self._heads
             super().data_received(data)
-            if self._in_head and self._heads == heads:
+            if in_head and self._heads == heads:  # it began and ended in one head; the end of a body is none
                 self._head_bytes += len(data)
                 if self._head_bytes > _LONGEST_HEAD_BYTES:
                     self._refuse(431, f"the headers are longer than {_LONGEST_HEAD_BYTES} bytes")
