@@ -108,8 +108,7 @@ def span(array: Array) -> tuple[memoryview, int]:
     """Return the memory from the lowest to the highest byte of an array, and where its first element lies in it."""
     if not array.size:
         return memoryview(b""), 0
-    steps = [stride * (extent - 1) for stride, extent in zip(array.strides, array.shape, strict=True)]
-    low, high = sum(min(step, 0) for step in steps), sum(max(step, 0) for step in steps)
+    low, high = _ends(array)
     count = high - low + array.itemsize
     memory = (ctypes.c_char * count).from_address(array.ctypes.data + low)
     return memoryview(memory).cast("B"), -low
@@ -117,10 +116,13 @@ def span(array: Array) -> tuple[memoryview, int]:
 
 def beside(array: Array) -> int:
     """Return how many bytes the memory of an array begins beside a line of :data:`LINE_BYTES`."""
-    if not array.size:
-        return 0
-    steps = (min(stride * (extent - 1), 0) for stride, extent in zip(array.strides, array.shape, strict=True))
-    return (array.ctypes.data + sum(steps)) % LINE_BYTES
+    return (array.ctypes.data + _ends(array)[0]) % LINE_BYTES if array.size else 0
+
+
+def _ends(array: Array) -> tuple[int, int]:
+    """Where the first bytes of the lowest and of the highest element lie, from the first element on [byte]."""
+    steps = [stride * (extent - 1) for stride, extent in zip(array.strides, array.shape, strict=True)]
+    return sum(min(step, 0) for step in steps), sum(max(step, 0) for step in steps)
 
 
 def _arrive(described: Mapping[str, Any], read: Reader) -> Guarded:
@@ -134,7 +136,7 @@ def _arrive(described: Mapping[str, Any], read: Reader) -> Guarded:
         raise BadFrame(f"an array of {size:,} bytes and shape {shape}")
     if not 0 <= off_line < LINE_BYTES:
         raise BadFrame(f"an array {off_line} bytes beside a line of {LINE_BYTES}")
-    memory = _aligned(size + 2 * GUARD_BYTES, off_line)
+    memory = room(size + 2 * GUARD_BYTES, off_line)
     memory[:GUARD_BYTES] = memory[GUARD_BYTES + size :] = _GUARD
     read(memoryview(memory[GUARD_BYTES : GUARD_BYTES + size]))  # type: ignore[arg-type]
     if not size:
@@ -145,7 +147,8 @@ def _arrive(described: Mapping[str, Any], read: Reader) -> Guarded:
     return Guarded(array, memory, memory.tobytes())
 
 
-def _aligned(size: int, off_line: int) -> Array:
+def room(size: int, off_line: int) -> Array:
+    """Return memory of ``size`` bytes that begins ``off_line`` bytes beside a line."""
     raw = np.empty(size + 64 + LINE_BYTES, np.uint8)
     start = -raw.ctypes.data % 64 + off_line
     return raw[start : start + size]

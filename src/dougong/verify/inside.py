@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from dougong.backends import Answer, Array, Backend, Call, Unsupported
-from dougong.backends.wire import LINE_BYTES, beside, span
+from dougong.backends.wire import beside, room, span
 from dougong.backends.worker import unsteady
 from dougong.verify.judge import Outcome
 from dougong.verify.verdict import Verdict
@@ -42,7 +42,6 @@ def _copy(array: Array) -> Array:
     memory, offset = span(array)
     if not array.size:
         return np.empty(array.shape, array.dtype)
-    raw = np.empty(len(memory) + 2 * LINE_BYTES, np.uint8)
-    start = -raw.ctypes.data % LINE_BYTES + beside(array)
-    raw[start : start + len(memory)] = memory
-    return np.ndarray(array.shape, array.dtype, raw.data, start + offset, array.strides)
+    own = room(len(memory), beside(array))
+    own[:] = memory
+    return np.ndarray(array.shape, array.dtype, own.data, offset, array.strides)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,33 +88,32 @@ def score(found: Iterable[Trial]) -> dict[str, object]:
 
 def known_score() -> dict[str, object]:
     """Return the score that was measured for this very suite, here or where it was made; nothing where none was."""
-    for place in (_store(), SHIPPED):
-        try:
-            content = cast(object, json.loads(place.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict):
-            found = cast("dict[str, object]", content)
-            if found.pop("suite_sha256", suite_digest()) == suite_digest():
-                return found
-    return {}
+    return read_score(_store()) or read_score(SHIPPED)
 
 
-def ship_score() -> dict[str, object]:
-    """Measure the score and lay it beside the suite, with the digest that it is of."""
-    found = score(trials())
-    SHIPPED.write_text(
-        json.dumps({"suite_sha256": suite_digest(), **found}, indent=1) + "\n", encoding="utf-8"
-    )
-    return found
+def read_score(place: Path) -> dict[str, object]:
+    """Read a score; nothing where there is none, or one of another suite."""
+    try:
+        content = cast(object, json.loads(place.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    found = cast("dict[str, object]", content)
+    return found if found.pop("suite_sha256", None) == suite_digest() else {}
 
 
-def keep_score(found: dict[str, object]) -> None:
-    """Keep a score beside the digest of the suite that it was measured for."""
+def write_score(found: Mapping[str, object], place: Path) -> None:
+    """Write a score with the digest of the suite that it was measured for."""
+    place.write_text(json.dumps({"suite_sha256": suite_digest(), **found}, indent=1) + "\n", encoding="utf-8")
+
+
+def keep_score(found: Mapping[str, object]) -> None:
+    """Keep a score for later runs here."""
     place = _store()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(found), encoding="utf-8")
+        write_score(found, place)
     except OSError:
         return  # a home that cannot be written to costs the next run the time, not the answer
 
