@@ -50,17 +50,18 @@ class Tvm(OnnxStack):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                module: Any = self.front.from_onnx(
-                    self.onnx.load_model_from_string(model), keep_params_in_input=False
+                read = self.onnx.load_model_from_string(model)
+                # Names before the import, which may rewrite what it is given.
+                names, outputs = (
+                    [each.name for each in ends] for ends in (read.graph.input, read.graph.output)
                 )
+                module: Any = self.front.from_onnx(read, keep_params_in_input=False)
             except Exception as error:
                 if isinstance(error, NotImplementedError) or any(text in str(error) for text in _LACKING):
                     raise Unsupported(str(error).strip()[-300:]) from error
                 raise
             built = self.tvm.compile(module, target=self.target)
         machine: Any = self.relax.VirtualMachine(built, self.tvm.cpu())
-        read = self.onnx.load_model_from_string(model).graph
-        names, outputs = [each.name for each in read.input], [each.name for each in read.output]
 
         def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
             found: Any = machine["main"](*(self.tvm.runtime.tensor(inputs[name]) for name in names))

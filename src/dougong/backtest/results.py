@@ -115,9 +115,10 @@ def measure(
     began
         Hears of each fold as its fit begins: every fold of :func:`dougong.backtest.calibrate.folds`, then every maker.
     """
-    folded = out_of_fold(bench, folds(bench), fitted, centres, began)
+    fold = folds(bench)
+    folded = out_of_fold(bench, fold, fitted, centres, began)
     unseen = out_of_fold(bench, lambda row: row.case.vendor, fitted, centres, began)
-    fold, bare = folds(bench), _bare(bench)
+    bare = _bare(bench)
     ends = _held_out_bands(bench, folded, unseen, fold)
     strange = _held_out_bands(bench, folded, unseen, lambda row: row.case.vendor)
     fresh: dict[tuple[str, str], dict[str, float | None]] = {}
@@ -174,11 +175,12 @@ _SILENT = Band(low=math.nan, high=math.nan, rows=0, group="no other fold")
 def _held_out_bands(bench: Bench, folded: Floats, unseen: Floats, fold: Callable[[Row], str]) -> list[Band]:
     """The interval factors of each row from the residuals of other folds, as a shipped prediction would take them."""
     names = np.array([fold(row) for row in bench.rows])
+    document = folds(bench)
     ends: dict[int, Band] = {}
     for name in sorted(set(names.tolist())):
         left = names == name
         table: dict[str, Any] = {
-            "vendors": seen_makers(bench, folds(bench), left),
+            "vendors": seen_makers(bench, document, left),
             "band": bands(bench, np.where(left, np.nan, folded), np.where(left, np.nan, unseen), fold),
         }
         for i in np.flatnonzero(left):

@@ -22,6 +22,8 @@ class Platform:
         The package that brings it, beyond torch itself.
     visible
         Environment variable with the indices of the devices that a process may see.
+    address
+        Environment variable with this node's address, where its collectives need to be told.
     vendors
         Vendor names of the catalog's chip records.
     vllm_package
@@ -33,6 +35,7 @@ class Platform:
     torch_device: str
     torch_package: str = ""
     visible: str = ""
+    address: str = ""
     vendors: tuple[str, ...] = ()
     vllm_package: str = ""
 
@@ -61,6 +64,7 @@ _ALL = (
         torch_device="npu",
         torch_package="torch_npu",
         visible="ASCEND_RT_VISIBLE_DEVICES",
+        address="HCCL_IF_IP",
         vendors=("Huawei",),
         vllm_package="vllm-ascend",
     ),
@@ -191,3 +195,14 @@ def visibility(name: str, devices: Iterable[int]) -> dict[str, str]:
     """Return the environment that shows a process only ``devices`` of a platform; empty for all."""
     indices, variable = list(devices), platform(name).visible
     return {variable: ",".join(map(str, indices))} if indices and variable else {}
+
+
+def address(name: str, host: str) -> dict[str, str]:
+    """Return the environment that tells a platform where other nodes reach this process; empty on loopback."""
+    variable = platform(name).address
+    return {variable: host} if variable and not on_loopback(host) else {}
+
+
+def on_loopback(host: str) -> bool:
+    """Say whether a host is this machine and nobody else's."""
+    return host in ("127.0.0.1", "::1", "localhost")

@@ -99,11 +99,6 @@ def _process(one: Placed) -> str:
     notes = [f"  # {note}\n" for note in command.notes]
     env = {name: value for name, value in command.env.items() if name not in command.secrets}
     env |= {name: KEY_WORD for name in command.env if name in command.secrets}
-    here = host_word(one.node)
-    if one.group.engine.name == "vllm":
-        env["VLLM_HOST_IP"] = here
-    if request.platform == "ascend":
-        env["HCCL_IF_IP"] = here
     words = ["python3" if word == sys.executable else word for word in command.argv]
     told = [f"{name}={value}" for name, value in env.items()]
     text = _filled(shlex.join(["env", *told, *words] if told else words))

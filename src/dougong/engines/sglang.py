@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from dougong.engines.checks import refuse, spans_nodes
-from dougong.engines.platforms import PLATFORMS, visibility
+from dougong.engines.platforms import PLATFORMS, address, visibility
 from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence, Router
 from dougong.engines.presence import look_for
 
@@ -84,7 +84,10 @@ class Sglang:
         notes += spans_nodes(request, "--nnodes {nodes} --node-rank RANK --dist-init-addr HOST:PORT")
         return LaunchCommand(
             argv=(sys.executable, "-m", "sglang.launch_server", *words, *key, *request.extra),
-            env=visibility(request.platform, request.devices),
+            env={
+                **visibility(request.platform, request.devices),
+                **address(request.platform, request.host),
+            },
             secrets=frozenset({request.api_key} if request.api_key else ()),
             base_url=f"http://{request.host}:{request.port}",
             health_path="/health",

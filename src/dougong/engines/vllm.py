@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from dougong.engines.checks import refuse, spans_nodes
-from dougong.engines.platforms import PLATFORMS, visibility
+from dougong.engines.platforms import PLATFORMS, address, on_loopback, visibility
 from dougong.engines.port import Capabilities, LaunchCommand, LaunchRequest, Presence, Router
 from dougong.engines.presence import distribution_version, has_module
 from dougong.engines.vllm_transfer import router, transfer, transfer_env, transfer_faults
@@ -106,6 +106,8 @@ class Vllm:
             ),
             env={
                 **visibility(request.platform, request.devices),
+                **address(request.platform, request.host),
+                **({} if on_loopback(request.host) else {"VLLM_HOST_IP": request.host}),
                 **_ENV.get(request.platform, {}),
                 **transfer_env(request),
                 **({"VLLM_API_KEY": request.api_key} if request.api_key else {}),

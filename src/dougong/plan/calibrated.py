@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dougong.calibration import Parameters
 from dougong.calibration.engines import EngineClass, engine_class
 from dougong.calibration.local import Local, read_local
-from dougong.catalog.hardware import System
 from dougong.plan.records import Records
 
 
-def local_of(system: System, catalog: Records) -> Local | None:
-    """Return the calibration of a system's own chip in the folders of a catalog.
+def locals_of(catalog: Records) -> Mapping[str, Local]:
+    """Return the calibrations in the folders of a catalog, by chip.
 
     Raises
     ------
     CatalogError
         With every fault of every file there.
     """
-    return read_local(getattr(catalog, "roots", ())).get(system.chip.id)
+    return read_local(getattr(catalog, "roots", ()))
 
 
 def efficiencies(local: Local | None, engine: str) -> tuple[Parameters, EngineClass]:

@@ -17,7 +17,7 @@ from dougong.cost.precision import apply, check_kv
 from dougong.cost.step import Pricer
 from dougong.errors import InputError
 from dougong.facts import Figure, worst_grade
-from dougong.plan.calibrated import efficiencies, local_of
+from dougong.plan.calibrated import efficiencies, locals_of
 from dougong.plan.explain import explain
 from dougong.plan.money import rates_of
 from dougong.plan.options import Scene, option_of, transfer_of, with_steps
@@ -178,7 +178,7 @@ def pricer_of(
 def search(request: PlanRequest, model: Model, system: System, catalog: Records) -> Found:
     """Price every legal candidate on one system."""
     machine = machine_of(system)
-    local = local_of(system, catalog)
+    local = locals_of(catalog).get(system.chip.id)
     pricer = pricer_of(
         model,
         machine,

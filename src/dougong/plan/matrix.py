@@ -22,7 +22,7 @@ from dougong.cost.machine import Machine, machine_of, stack
 from dougong.cost.precision import Precise, apply
 from dougong.cost.step import Pricer
 from dougong.errors import CatalogError, InputError, UnknownFigure, UnsupportedModel
-from dougong.plan.calibrated import efficiencies, local_of
+from dougong.plan.calibrated import efficiencies, locals_of
 from dougong.plan.layouts import RULES, Setting, Table, enumerate_layouts
 from dougong.plan.records import Records
 from dougong.plan.remarks import local_notes
@@ -68,10 +68,11 @@ def fit_matrix(
     cells: dict[tuple[str, str], FitCell] = {}
     read: dict[str, tuple[System, Machine, Local | None]] = {}
     notes: list[str] = []
+    measured = locals_of(catalog)
     for name in systems:
         system = catalog.system(name)
         try:
-            machine, local = machine_of(system), local_of(system, catalog)
+            machine, local = machine_of(system), measured.get(system.chip.id)
             read[name] = (system, machine, local)
             if local is not None:
                 notes += [f"{name}: {note}" for note in local_notes(local, efficiencies(local, engine)[1])]

@@ -75,6 +75,7 @@ def certify(
     from dougong.verify.certificate.envelope import seal
     from dougong.verify.certificate.keys import read_private
     from dougong.verify.certificate.statement import state
+    from dougong.verify.ledger import in_words
     from dougong.verify.records import read_run
 
     faults = Faults()
@@ -90,8 +91,6 @@ def certify(
     place = Path(out) if out else Path(run).with_suffix(".certificate.json")
     place.write_bytes(seal(statement, private))
     predicate = statement["predicate"]
-    from dougong.verify.ledger import in_words
-
     word = in_words(conforms=predicate["conforms"], as_known=predicate["as_known"])
     click.echo(
         f"{place}: {record.header.backend} {word}; {predicate['grade']}, holds until {predicate['expires']}"
@@ -181,25 +180,24 @@ def _accepted(found: Checked) -> dict[str, Any]:
         "issued",
         "expires",
         "mutation",
+        "suite",
         "stack",
     )
     return {
         "accepted": True,
         "signer": found.signer,
         **{name: found.predicate[name] for name in names},
-        "suite": found.predicate["suite"],
-        "stack": found.predicate["stack"],
         "not_looked_at": list(found.notes),
     }
 
 
 def _say(line: Mapping[str, Any]) -> None:
+    from dougong.verify.ledger import in_words
+
     if not line["accepted"]:
         click.echo(f"{line['file']}: refused: {line['why']}")
         return
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in line["counts"].items())
-    from dougong.verify.ledger import in_words
-
     word = in_words(conforms=line["conforms"], as_known=line["as_known"])
     click.echo(
         f"{line['file']}: accepted: {line['backend']} {word} under {line['semantics']} ({line['profile']}: {counts})\n"

@@ -62,23 +62,8 @@ def mx_smi(text: str) -> Reading:
     """Read ``mx-smi``: seen in versions 2.1.6 and 2.2.4, on C550."""
     driver = re.search(r"Kernel Mode Driver Version:\s*([\w.]+)", text)
     stack = re.search(r"MACA Version:\s*([\w.]+)", text)
-    devices: list[Seen] = []
-    open_row: tuple[int, str] | None = None
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if len(cells) != 3:
-            continue
-        head = re.fullmatch(r"(\d+)\s+(\S.*?)(?:\s+(?:On|Off|N/A))*", cells[0])
-        if head and re.match(r"[0-9A-Fa-f]{4}:", cells[1]):
-            open_row = int(head[1]), head[2]
-        elif open_row is not None:
-            memory = re.search(r"\d+\s*/\s*(\d+)\s*MiB", cells[1])
-            devices.append(
-                Seen(
-                    index=open_row[0], name=open_row[1], memory_bytes=int(memory[1]) * MIB if memory else None
-                )
-            )
-            open_row = None
+    head, bus, memory = r"(\d+)\s+(\S.*?)(?:\s+(?:On|Off|N/A))*", r"[0-9A-Fa-f]{4}:", r"\d+\s*/\s*(\d+)\s*MiB"
+    devices = _two_lines(text, head, memory, bus_in=1, bus=bus)
     return _told(devices, driver and driver[1], f"MACA {stack[1]}" if stack else None)
 
 
@@ -95,23 +80,7 @@ def mthreads_gmi(text: str) -> Reading:
 def cnmon(text: str) -> Reading:
     """Read ``cnmon``: seen in versions 4.20 and 5.10, on MLU370."""
     driver = re.search(r"Driver\s+v([\w.]+)", text)
-    devices: list[Seen] = []
-    open_row: tuple[int, str] | None = None
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if len(cells) != 3:
-            continue
-        head = re.fullmatch(r"(\d+)\s+\S+\s+(MLU\S+)\s+v\S+", cells[0])
-        if head:
-            open_row = int(head[1]), head[2]
-        elif open_row is not None:
-            memory = re.search(r"/\s*(\d+)\s*MiB", cells[1])
-            devices.append(
-                Seen(
-                    index=open_row[0], name=open_row[1], memory_bytes=int(memory[1]) * MIB if memory else None
-                )
-            )
-            open_row = None
+    devices = _two_lines(text, r"(\d+)\s+\S+\s+(MLU\S+)\s+v\S+", r"/\s*(\d+)\s*MiB")
     return _told(devices, driver and driver[1])
 
 
@@ -136,20 +105,8 @@ def rocm_smi(text: str) -> Reading:
 def efsmi(text: str) -> Reading:
     """Read ``efsmi``: seen in versions 1.2.0, 1.6.3 and 1.7.2, on S60, S60G and L300."""
     driver = re.search(r"Driver Ver:\s*([\w.]+)", text)
-    devices: list[Seen] = []
-    open_row: tuple[int, str] | None = None
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if len(cells) != 3:
-            continue
-        head = re.fullmatch(r"(\d+)\s+(\S.*)", cells[0])
-        if head and re.match(r"[0-9A-Fa-f]{2,4}:[0-9A-Fa-f]{2}", cells[2]):
-            open_row = int(head[1]), head[2]
-        elif open_row is not None:
-            memory = re.match(r"\d+\s*MiB", cells[1])
-            total = _mib(memory[0]) if memory else None
-            devices.append(Seen(index=open_row[0], name=open_row[1], memory_bytes=total))
-            open_row = None
+    bus = r"[0-9A-Fa-f]{2,4}:[0-9A-Fa-f]{2}"
+    devices = _two_lines(text, r"(\d+)\s+(\S.*)", r"^(\d+)\s*MiB", bus_in=2, bus=bus)
     return _told(devices, driver and driver[1])
 
 
@@ -191,6 +148,35 @@ def kunlun_xpu_smi(text: str) -> Reading:
         name = f"{words[21].lstrip('([')} {words[22].rstrip(')]')}".strip()
         devices.append(Seen(index=int(words[1]), name=name, memory_bytes=int(words[18]) * MIB))
     return _told(devices, None)
+
+
+def _two_lines(text: str, head: str, memory: str, *, bus_in: int = 0, bus: str = "") -> list[Seen]:
+    """Read a table of three columns and two lines a device.
+
+    Parameters
+    ----------
+    head
+        Form of the whole first cell of its first line: index, then name.
+    memory
+        Form of the memory [MiB] in the second cell of its second line.
+    bus_in, bus
+        Cell of the first line in which a bus address stands, and how it begins; none where the head says enough.
+    """
+    devices: list[Seen] = []
+    opened: tuple[int, str] | None = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) != 3:
+            continue
+        first = re.fullmatch(head, cells[0])
+        if first and re.match(bus, cells[bus_in]):
+            opened = int(first[1]), first[2]
+        elif opened is not None:
+            total = re.search(memory, cells[1])
+            size = _mib(total[1]) if total else None
+            devices.append(Seen(index=opened[0], name=opened[1], memory_bytes=size))
+            opened = None
+    return devices
 
 
 def _told(devices: list[Seen], driver: str | None, stack: str | None = None) -> Reading:
