@@ -443,9 +443,9 @@ def test_two_processes_do_not_fetch_at_once(tmp_path: Path) -> None:
     with locked(tmp_path):
         thread = threading.Thread(target=second)
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(60)
         order.append("first")
-    thread.join(10)
+    thread.join(60)
     assert order == ["first", "second"]
 
 

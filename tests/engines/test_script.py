@@ -25,11 +25,12 @@ from dougong.cli import main
 from dougong.engines.placement import Placed, place
 from dougong.engines.port import LaunchRequest, Model, Parallel
 from dougong.engines.prepare import Group
+from dougong.engines.process import free_port
 from dougong.engines.script import KEY_WORD, write_script
 from dougong.engines.sglang import Sglang
 from dougong.engines.vllm import Vllm
 from dougong.errors import InputError
-from dougong.testing.fake_engine import FakeEngine
+from waiting import LONG_S
 
 BASH = shutil.which("bash")
 pytestmark = pytest.mark.skipif(BASH is None or os.name != "posix", reason="a shell script wants bash")
@@ -167,10 +168,8 @@ def test_a_script_serves_over_two_nodes(tmp_path: Path, running: list[subprocess
     for program in programs.iterdir():
         program.chmod(0o755)
     text = write_script(place([group(Vllm(), 2, Parallel(tp=8))], key=KEY_WORD), "one pool")
-    with FakeEngine() as free:  # a port that nobody else takes meanwhile
-        port = free.url.rpartition(":")[2]
-    file = tmp_path / "serve.sh"
-    file.write_text(text.replace("--port 8000", f"--port {port}").replace("8001", "18431"))
+    port, file, said = free_port(), tmp_path / "serve.sh", tmp_path / "said"
+    file.write_text(text.replace("--port 8000", f"--port {port}").replace("8001", str(free_port())))
     environment = {
         **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
@@ -185,14 +184,11 @@ def test_a_script_serves_over_two_nodes(tmp_path: Path, running: list[subprocess
     assert wrong.returncode == 2
     assert b"names 1 node(s), and 2 are wanted" in wrong.stderr
     for node in ("0", "1", "gateway"):
-        running.append(
-            subprocess.Popen(
-                [BASH, str(file), node], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-        )
-    until_s = time.monotonic() + 40
+        with said.open("ab") as out:
+            running.append(subprocess.Popen([BASH, str(file), node], env=environment, stdout=out, stderr=out))
+    until_s = time.monotonic() + LONG_S
     while (reply := ask(f"http://127.0.0.1:{port}")) is None:
-        assert time.monotonic() < until_s, "nothing answers"
+        assert time.monotonic() < until_s, said.read_text()
         time.sleep(0.1)
     assert reply["usage"]["completion_tokens"] == 2
     told = [json.loads(line) for line in log.read_text().splitlines()]

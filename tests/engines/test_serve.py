@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from dougong.engines.process import free_port
 from dougong.engines.supervise import Watch
 from dougong.gateway import Settings
 from dougong.testing.fake_engine import FakeEngine
+from waiting import LONG_S, until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="engines are launched on POSIX")
 
@@ -75,13 +75,6 @@ def gone(pid: int) -> bool:
     return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.02)
-
-
 class Served:
     """A running ``dougong serve``."""
 
@@ -126,10 +119,10 @@ class Served:
             json.dumps(asked).encode(),
             {"Content-Type": "application/json"},
         )
-        return urllib.request.urlopen(request, timeout=20)
+        return urllib.request.urlopen(request, timeout=LONG_S)
 
     def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=LONG_S)
         for line in out.splitlines():
             self.events.append(json.loads(line))
         return self.process.returncode, "", err.decode()
@@ -153,7 +146,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         if one.process.poll() is None:
             one.process.terminate()
         with contextlib.suppress(ValueError):
-            one.process.communicate(timeout=30)
+            one.process.communicate(timeout=LONG_S)
         until(lambda one=one: all(gone(pid) for pid in one.engines))
 
 
@@ -242,7 +235,7 @@ def test_endpoints_that_run_already(serve, tmp_path: Path, monkeypatch: pytest.M
             assert '"model": "fake"' in process.stdout.readline()
             body = json.dumps({"model": "fake", "messages": [{"role": "user", "content": "x"}]}).encode()
             request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/chat/completions", body)
-            with urllib.request.urlopen(request, timeout=20) as reply:
+            with urllib.request.urlopen(request, timeout=LONG_S) as reply:
                 assert json.load(reply)["usage"]["completion_tokens"] == 2
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0

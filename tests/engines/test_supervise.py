@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from dougong.engines.port import LaunchCommand
 from dougong.engines.process import check_port, free_port
 from dougong.engines.supervise import Event, Supervisor, Watch
 from dougong.errors import EngineError, EnvironmentLacking
+from waiting import until
 
 STUB = Path(__file__).with_name("stub.py")
 QUICK = Watch(
@@ -47,13 +47,6 @@ def command(*words: str) -> LaunchCommand:
         health_path="/health",
         api_key="secret-key",
     )
-
-
-def until(true: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.01)
 
 
 def gone(pid: int) -> bool:

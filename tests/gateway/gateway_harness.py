@@ -7,13 +7,12 @@ import http.client
 import json
 import socket
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from dougong.gateway import Replica, Settings, bind, build_app, loop_factory, serve_app
+from waiting import LONG_S, until
 
 QUICK = {"health_every_s": 0.2, "health_timeout_s": 1.0, "connect_timeout_s": 1.0, "drain_s": 1.0}
 CHAT = "/v1/chat/completions"
@@ -56,7 +55,7 @@ class Served:
         ready = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(ready,))
         self.thread.start()
-        assert ready.wait(10), self.fault
+        assert ready.wait(LONG_S), self.fault
         if self.wait and self.replicas:
             until(lambda: all(member.healthy for member in self.gateway.pool.members))
         return self
@@ -74,7 +73,7 @@ class Served:
 
     def __exit__(self, *_: object) -> None:
         self.loop.call_soon_threadsafe(self.stop.set)
-        self.thread.join(15)
+        self.thread.join(LONG_S)
         assert not self.thread.is_alive()
         assert self.fault is None, self.fault
 
@@ -92,7 +91,7 @@ class Served:
         if key is not None:
             given["authorization"] = f"Bearer {key}"
         body = value if isinstance(value, bytes | None) else json.dumps(value).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG_S)
         try:
             connection.request(method or ("GET" if body is None else "POST"), path, body, given)
             reply = connection.getresponse()
@@ -106,7 +105,7 @@ class Served:
 
     def raw(self, data: bytes) -> socket.socket:
         """A connection on which these bytes were written."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=LONG_S)
         connection.sendall(data)
         return connection
 
@@ -121,14 +120,6 @@ def http_post(path: str, value: Any, *headers: str) -> bytes:
     body = json.dumps(value).encode()
     lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def until(done: Callable[[], bool], within_s: float = 10.0) -> None:
-    """Wait for something that must come."""
-    end = time.monotonic() + within_s
-    while not done():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)
 
 
 def port_of(url: str) -> int:

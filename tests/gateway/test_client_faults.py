@@ -17,7 +17,8 @@ from uvicorn.server import ServerState
 from dougong.gateway import Settings
 from dougong.gateway.server import guarded_protocol
 from dougong.testing.fake_engine import FakeEngine
-from gateway.gateway_harness import CHAT, Served, chat, http_post, until
+from gateway.gateway_harness import CHAT, Served, chat, http_post
+from waiting import until
 
 BAD = [
     b"GARBAGE\r\n\r\n",

@@ -14,7 +14,8 @@ from typing import Any
 
 from dougong.gateway import Replica
 from dougong.testing.fake_engine import FakeEngine
-from gateway.gateway_harness import CHAT, Reply, Served, chat, http_post, until
+from gateway.gateway_harness import CHAT, Reply, Served, chat, http_post
+from waiting import until
 
 
 def last_error(reply: Reply) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def test_engine_killed_in_the_middle_of_a_stream_is_told_in_the_stream() -> None
         assert last_error(reply)["code"] == "engine_broke_off"
         until(lambda: statuses(served)["error"] == 1)
         until(lambda: served.ask("/health").status == 503)
-        assert engine.process.wait(5) == -9
+        assert engine.process.wait(60) == -9
 
 
 def test_engine_killed_before_its_first_byte_is_an_error_of_its_own_status() -> None:
@@ -172,7 +173,7 @@ def test_requests_leave_a_hung_engine_when_its_health_check_fails(engine: FakeEn
         hung.process.send_signal(
             signal.SIGSTOP
         )  # it keeps its connections and says nothing, not even its health
-        thread.join(20)
+        thread.join(60)
         assert answered[0].status == 200
         assert engine.stats()["active"] == 0
 
@@ -230,9 +231,9 @@ def test_one_of_two_replicas_dies_under_load_and_every_request_is_answered(engin
             thread.start()
         time.sleep(0.4)
         dying.script(die_after_events=10, itl_s=0.01)  # from the next stream on; it takes all others with it
-        assert dying.process.wait(10) == -9
+        assert dying.process.wait(60) == -9
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert sum(results.values()) == 16 * 8
         assert 0 < results["told"] <= 16
         until(lambda: statuses(served) == {"ok": results["ok"], "error": results["told"]})
@@ -246,7 +247,7 @@ def test_a_client_that_leaves_frees_the_engine_at_once(engine: FakeEngine, serve
         connection = served.raw(http_post(CHAT, body))
         until(lambda: engine.stats()["active"] == 1)
         connection.close()
-        until(lambda n=before: engine.stats()["cancelled"] == n + 1, within_s=2.0)
+        until(lambda n=before: engine.stats()["cancelled"] == n + 1)
         until(lambda: not served.gateway.calls)
     until(lambda: statuses(served)["cancelled"] == 2)
 
@@ -269,7 +270,7 @@ def test_a_client_that_does_not_read_is_left(engine: FakeEngine) -> None:
     with Served(engine.url, stall_timeout_s=0.5) as served:
         connection = served.raw(http_post(CHAT, chat(stream=True, max_tokens=400_000)))
         until(lambda: engine.stats()["active"] == 1)
-        until(lambda: engine.stats()["active"] == 0, within_s=10.0)
+        until(lambda: engine.stats()["active"] == 0)
         assert engine.stats()["cancelled"] >= 1
         connection.close()
 
@@ -296,7 +297,7 @@ def test_a_stop_lets_answers_end_and_tells_those_it_cuts_off(engine: FakeEngine)
             thread.start()
         until(lambda: engine.stats()["active"] == 2)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert replies["short"].events[-1] == "[DONE]"
     assert last_error(replies["long"])["message"] == "the gateway is being stopped"
     until(lambda: engine.stats()["active"] == 0)

@@ -14,7 +14,8 @@ from dougong.gateway import Replica, Settings, check_bind
 from dougong.gateway.callers import TokenBucket
 from dougong.gateway.keys import add_key, new_key, read_keys, remove_key
 from dougong.testing.fake_engine import FakeEngine
-from gateway.gateway_harness import Served, until
+from gateway.gateway_harness import Served
+from waiting import until
 
 
 def test_a_file_holds_no_key_and_is_its_owners_alone(tmp_path: Path) -> None:

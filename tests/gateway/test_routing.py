@@ -16,7 +16,8 @@ from dougong.gateway import Replica, Settings
 from dougong.gateway.pool import Member, Pool
 from dougong.gateway.wire import Refusal
 from dougong.testing.fake_engine import FakeEngine
-from gateway.gateway_harness import Served, until
+from gateway.gateway_harness import Served
+from waiting import until
 
 T = TypeVar("T")
 

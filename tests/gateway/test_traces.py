@@ -14,7 +14,8 @@ from dougong.gateway.keys import add_key
 from dougong.gateway.records import read_records, read_usage
 from dougong.metrics import tpot_s, ttft_s
 from dougong.testing.fake_engine import FakeEngine
-from gateway.gateway_harness import CHAT, Served, chat, until
+from gateway.gateway_harness import CHAT, Served, chat
+from waiting import until
 
 SECRET = "the-launch-code-is-0000"
 

@@ -15,7 +15,8 @@ import pytest
 from dougong.gateway import Replica
 from dougong.gateway.upstream import Client, UpstreamError
 from dougong.testing.fake_engine import FakeEngine
-from gateway.gateway_harness import Served, until
+from gateway.gateway_harness import Served
+from waiting import until
 
 JSON = b'{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}'
 SSE = b'data: {"choices": [{"text": "x", "finish_reason": "stop"}]}\n\n'
@@ -51,7 +52,7 @@ def speaking(*answers: bytes, step: int = 0, close: bool = True) -> Iterator[tup
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(5)
+        thread.join(60)
 
 
 async def ended(client: Client) -> None:

@@ -117,9 +117,9 @@ def stub() -> Iterator[Stub]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield one
     assert stop is not None
     stop()
-    thread.join(10)
+    thread.join(60)
     loop.close()

@@ -162,7 +162,7 @@ def test_an_interrupt_keeps_what_has_ended(stub, tmp_path):
     while len(stub.bodies) < 15 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    answer, words = process.communicate(timeout=20)
+    answer, words = process.communicate(timeout=60)
     assert process.returncode == 0, words
     assert "stopped before its end" in answer
     statuses = [record.status for record in read_run(out).requests]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +22,9 @@ from dougong.engines.port import LaunchCommand
 from dougong.errors import EngineError, EnvironmentLacking
 
 GUARD = Path(__file__).with_name("guard.py")
+_ENGINE_PORTS = range(
+    10_240, 20_000
+)  # systems give outgoing connections ports from 32,768 on; some, from 49,152
 _MOST_BYTES = 1 << 20  # of a health page or a list of models
 GUARD_EXTRA_S = 10.0  # beyond the engine's own grace, for the guard to finish
 
@@ -131,9 +136,26 @@ def _get(base_url: str, path: str, api_key: str | None, timeout_s: float) -> byt
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port of ``host`` on which nobody listens."""
+    """Return a port of ``host`` on which nobody listens, and that no outgoing connection will be given meanwhile.
+
+    Raises
+    ------
+    OSError
+        The host is none of this machine, or has no free port.
+    """
+    for _ in range(100):
+        try:
+            return _bound(host, secrets.choice(_ENGINE_PORTS))
+        except OSError as fault:
+            if fault.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+    return _bound(host, 0)
+
+
+def _bound(host: str, port: int) -> int:
+    """Return the port that a socket gets who asks for ``port``; 0 is any."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
+        probe.bind((host, port))
         return int(probe.getsockname()[1])
 
 
