@@ -64,11 +64,15 @@ QUESTIONS = {
 }
 
 
+# Python keeps what it compiled, as it does by default: an installed program is not compiled at each start.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def timed(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak resident bytes of a whole process; raises if it fails."""
     started = time.perf_counter()
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as message:
-        process = subprocess.Popen(command, stdout=output, stderr=message)
+        process = subprocess.Popen(command, stdout=output, stderr=message, env=_ENVIRONMENT)
         _, status, usage = os.wait4(process.pid, 0)
         spent = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from dougong.errors import EnvironmentLacking, InputError, UnknownId
+from dougong.places import config_dir
 from dougong.plugins import discover
 
 GROUP = "dougong.backends"
@@ -48,8 +48,7 @@ class Recipe:
 
 def registry_file() -> Path:
     """Return where the user's registry is."""
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(home) / "dougong" / "backends.toml"
+    return config_dir() / "backends.toml"
 
 
 def recipe(name: str, *, python: str | None = None, file: Path | None = None) -> Recipe:

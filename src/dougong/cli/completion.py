@@ -114,6 +114,6 @@ def open_catalog(folders: tuple[str, ...]) -> Catalog:
 
 def local_folder() -> Path:
     """Where `dougong probe` puts the records of this machine."""
-    from dougong.engines.places import state_dir
+    from dougong.places import state_dir
 
     return state_dir() / "local"

@@ -13,7 +13,7 @@ from dougong.errors import InputError
 
 def default_file() -> Path:
     """Where `dougong serve` keeps records where no file is named."""
-    from dougong.engines.places import state_dir
+    from dougong.places import state_dir
 
     return state_dir() / "records.sqlite"
 

@@ -20,9 +20,9 @@ from dougong.cli.launching import read_groups, told_with_options
 from dougong.cli.serve_words import Question, Voice
 from dougong.cli.waiting import Waiting
 from dougong.engines.fleet import Fleet, Launch
-from dougong.engines.places import state_dir
 from dougong.engines.prepare import Group, launches
 from dougong.engines.supervise import Event, Watch
+from dougong.places import state_dir
 
 
 def serve(question: Question) -> int:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dougong.engines.log import EngineLog
-from dougong.engines.places import state_dir
 from dougong.engines.port import LaunchCommand
 from dougong.engines.supervise import Event, Supervisor, Watch
 from dougong.errors import EngineError
+from dougong.places import state_dir
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dougong.plan.grid import spread
 from dougong.plan.money import Rates
 from dougong.plan.search import Deployments
 from dougong.plan.types import PlanRequest
@@ -120,5 +121,5 @@ def front(speed: Array, rate: Array, keep: int) -> Array:
     best = np.maximum.accumulate(rate[order])
     chosen = order[np.concatenate(([True], best[1:] > best[:-1] * (1 + 1e-6)))] if len(order) else order
     if len(chosen) > keep:
-        chosen = chosen[np.unique(np.linspace(0, len(chosen) - 1, keep).round().astype(int))]
+        chosen = chosen[spread(len(chosen), keep)]
     return chosen

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dougong.cost.step import Pricer
+from dougong.plan.grid import geometric, spread
 from dougong.plan.serving import Served, colocated, decode_pool, prefill_pool
 from dougong.plan.space import BATCHES, Space
 from dougong.plan.types import PlanRequest
@@ -26,7 +27,7 @@ PATIENCE_S = 10.0
 FULL_LOAD = 0.9
 """Load of a prefill pool without a TTFT limit."""
 
-REPLICAS = np.unique(np.round(np.geomspace(1, 4096, 40))).astype(float)
+REPLICAS = geometric(4096, 40)
 """Numbers of replicas that a given number of users is shared among."""
 
 
@@ -328,10 +329,6 @@ def _by_size(found: Candidates, latency: Array, devices: int, keep: int) -> Cand
         best = np.maximum.accumulate(rate[start:end])
         front = start + np.flatnonzero(np.concatenate(([True], best[1:] > best[:-1])))
         if len(front) > keep:
-            front = (
-                front[np.unique(np.linspace(len(front) - 1, 0, keep).round().astype(int))]
-                if keep > 1
-                else front[-1:]
-            )
+            front = front[spread(len(front), keep)] if keep > 1 else front[-1:]
         chosen.append(order[front])
     return found.take(np.concatenate(chosen))

@@ -11,13 +11,14 @@ from dougong import units
 from dougong.cost.memory import Footprint, footprint
 from dougong.cost.step import Pricer
 from dougong.ops import Ranks
+from dougong.plan.grid import geometric
 from dougong.plan.layouts import RULES, Setting, Table, enumerate_layouts
 from dougong.plan.types import Memory, Refusal
 from dougong.workload import Workload
 
 Array = Any
 
-BATCHES = np.unique(np.round(np.geomspace(1, 4096, 96))).astype(float)
+BATCHES = geometric(4096, 96)
 """Sequences per attention group that are priced: a tenth apart beyond ten, so the best lies near one of them."""
 
 

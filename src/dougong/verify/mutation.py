@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from dougong.backends.reference.backend import ReferenceBackend
+from dougong.places import cache_dir
 from dougong.verify.case import PROFILES, Case
 from dougong.verify.edition import suite_digest
 from dougong.verify.families import cases
@@ -143,5 +143,4 @@ def _every() -> tuple[Case, ...]:
 
 
 def _store() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "dougong" / f"mutation-{suite_digest()[:16]}.json"
+    return cache_dir() / f"mutation-{suite_digest()[:16]}.json"

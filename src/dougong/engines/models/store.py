@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from dougong.engines.places import cache_dir
 from dougong.errors import InputError
+from dougong.places import cache_dir
 
 RECORD = "dougong-model.json"
 SCHEMA = 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dougong.errors import EnvironmentLacking, InputError
+from dougong.places import config_dir
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -106,8 +107,7 @@ def read_trusted(places: Iterable[Path]) -> dict[str, Ed25519PublicKey]:
 
 def trusted_places() -> list[Path]:
     """Return where the keys that a user trusts are kept; nothing where there is no such folder."""
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    folder = Path(home) / "dougong" / "trusted"
+    folder = config_dir() / "trusted"
     return [folder] if folder.is_dir() else []
 
 
