@@ -77,7 +77,8 @@ def test_flags_reach_the_request(run: Run, model: str) -> None:
         "plan", model, *ON, "--prompt", "2k", "--output", "128", "--prefix-hit", "25%", "--users", "64", "--ttft", "3s",
         "--tpot", "80ms", "--objective", "cost", "--mode", "colocated", "--precision", "fp8", "--kv-dtype", "fp8_e4m3",
         "--engine", "vendor-tuned", "--chips", "4", "--imbalance", "1.1", "--top", "2", "--usd-per-chip-hour", "2",
-        "--usd-per-kwh", "0.1 USD/kWh", "--grid", "300", "--watts-per-chip", "1.2kW", "--pue", "1.3", "--json",
+        "--usd-per-kwh", "0.1 USD/kWh", "--grid", "300", "--watts-per-chip", "1.2kW", "--pue", "1.3",
+        "--launchable", "vllm", "--json",
     ).json["request"]  # fmt: skip
     workload = request.pop("workload")
     assert (workload["prompt_tokens"], workload["output_tokens"], workload["users"]) == (2000, 128, 64)
@@ -86,7 +87,7 @@ def test_flags_reach_the_request(run: Run, model: str) -> None:
     assert request == {
         "model": model, "systems": ["hgx-h100"], "objective": "cost", "mode": "colocated", "precision": "fp8",
         "kv_dtype": "fp8_e4m3", "engine": "vendor-tuned", "chips": 4, "draft_tokens": 0, "acceptance": None,
-        "max_context_tokens": None,
+        "max_context_tokens": None, "launchable": "vllm",
         "imbalance": 1.1, "top": 2, "usd_per_chip_hour": pytest.approx(2.0), "usd_per_kwh": pytest.approx(0.1),
         "grid_g_per_kwh": pytest.approx(300), "watts_per_chip": 1200.0, "pue": 1.3, "region": "world",
         "edition": request["edition"],

@@ -12,9 +12,9 @@ from dougong.cli.entry import COMMANDS, dougong
 
 QUESTION = [
     "--on", "--prompt", "--output", "--trace", "--prefix-hit", "--rate", "--users", "--ttft", "--tpot", "--objective",
-    "--mode", "--precision", "--kv-dtype", "--max-context", "--engine", "--chips", "--draft-tokens", "--acceptance",
-    "--imbalance", "--top", "--usd-per-chip-hour", "--usd-per-kwh", "--grid", "--watts-per-chip", "--pue", "--region",
-    "--catalog", "--plot", "--json",
+    "--mode", "--precision", "--kv-dtype", "--max-context", "--engine", "--launchable", "--chips", "--draft-tokens",
+    "--acceptance", "--imbalance", "--top", "--usd-per-chip-hour", "--usd-per-kwh", "--grid",
+    "--watts-per-chip", "--pue", "--region", "--catalog", "--plot", "--json",
 ]  # fmt: skip
 FROZEN = {
     "dougong": ["--version"],

@@ -14,8 +14,8 @@ from dougong.errors import InputError
 from dougong.facts import Unknown
 from dougong.plan import Infeasible, Plan, PlanRequest, compare, fit_matrix, make_plan
 from dougong.plan.explain import binding
+from dougong.plan.pools import Transfer
 from dougong.plan.remarks import engine_notes
-from dougong.plan.search import Transfer
 from dougong.plan.space import BATCHES
 from dougong.report.dump import dump_answer
 from dougong.report.plan import draw_answer, infeasible_sentence

@@ -61,7 +61,9 @@ def choices(flag: str) -> Sequence[str]:
     from dougong.calibration.engines import engine_classes
     from dougong.catalog.models import DTYPE_BITS
     from dougong.cost.precision import PRECISIONS
+    from dougong.engines.port import GROUP
     from dougong.plan.types import MODES, OBJECTIVES
+    from dougong.plugins import discover
 
     words: dict[str, Callable[[], Sequence[str]]] = {
         "--objective": lambda: OBJECTIVES,
@@ -69,6 +71,7 @@ def choices(flag: str) -> Sequence[str]:
         "--precision": lambda: PRECISIONS,
         "--kv-dtype": lambda: tuple(DTYPE_BITS),
         "--engine": lambda: tuple(engine_classes()),
+        "--launchable": lambda: tuple(discover(GROUP)),
         "--region": lambda: regions(open_catalog(())),
     }
     return words[flag]() if flag in words else ()

@@ -87,9 +87,10 @@ def told_with_options(question: Question, action: Callable[[], T]) -> T:
         if not question.words["plan_file"]:
             raise
         able = [str(number) for number in range(1, _options(question) + 1) if _able(question, number)]
-        hint = (
-            f"--option {' or '.join(able)} can be launched" if able else "none of its options can be launched"
+        none = (
+            "none of its options can be launched; plan --launchable ENGINE leaves out what an engine refuses"
         )
+        hint = f"--option {' or '.join(able)} can be launched" if able else none
         raise InputError(error.message, hint=hint) from error
 
 

@@ -25,6 +25,7 @@ from dougong.workload import Limit, Workload
 
 if TYPE_CHECKING:
     from dougong.catalog.store import Catalog
+    from dougong.plan.launcher import Launchers
     from dougong.plan.types import PlanRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,6 +71,7 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
         "Context that the engine extends the model to, as with YaRN [the model's own].",
     ),
     (SEARCH, "--engine", "CLASS", "Engine class of the calibration, as vendor-tuned or early-port."),
+    (SEARCH, "--launchable", "ENGINE", "Only what this engine can launch, as vllm or sglang [anything]."),
     (SEARCH, "--chips", "N", "Use at most so many chips."),
     (SEARCH, "--draft-tokens", "K", "Draft tokens per step (speculation)."),
     (SEARCH, "--acceptance", "A", "Chance that a draft token is accepted, as 0.7."),
@@ -88,7 +90,7 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
 _COMPLETED = {
     "FILE": complete_files,
     "DIR": complete_folders,
-    **dict.fromkeys(("WORD", "DTYPE", "CLASS", "NAME"), complete_choice),
+    **dict.fromkeys(("WORD", "DTYPE", "CLASS", "ENGINE", "NAME"), complete_choice),
 }
 """Metavar -> what the tab key offers."""
 _DEFAULTS = {
@@ -176,6 +178,7 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
         precision=words["precision"],
         kv_dtype=words["kv_dtype"],
         engine=words["engine"],
+        launchable=words["launchable"],
         chips=faults.count("--chips", words["chips"]),
         draft_tokens=faults.count("--draft-tokens", words["draft_tokens"]) or 0,
         acceptance=faults.quantity("--acceptance", words["acceptance"], "1"),
@@ -193,12 +196,29 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
         edition=catalog.edition(),
     )
     check_vocabulary(words, faults)
+    faults.keep("--launchable", lambda: launchers_of(request, catalog))
     check_picture(words["plot"], faults)
     check_region(words["region"], catalog, faults)
     # What could not be read is None here: only what could is judged.
     faults.keep("", lambda: check(request))
     faults.raise_if_any()
     return request, catalog
+
+
+def launchers_of(request: PlanRequest, catalog: Catalog) -> Launchers | None:
+    """Return who is to launch what is planned; None where the request leaves that open.
+
+    Raises
+    ------
+    UnknownId, PluginError
+        No adapter has the name, or it does not load.
+    """
+    if request.launchable is None:
+        return None
+    from dougong.engines.launchable import launchers
+    from dougong.engines.registry import engine_called, load_engines
+
+    return launchers(engine_called(request.launchable, *load_engines()), request, catalog)
 
 
 def check_vocabulary(words: Words, faults: Faults) -> None:

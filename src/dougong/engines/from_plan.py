@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from dougong.catalog.hardware import System
 from dougong.catalog.store import Catalog
 from dougong.engines.platforms import PLATFORMS
 from dougong.engines.port import LaunchRequest, Model, Parallel
@@ -107,6 +108,38 @@ def platform_of(vendor: str, torch_device: str = "") -> str | None:
     return (exact or found)[0].name if found else ("cpu" if torch_device == "cpu" else None)
 
 
+def model_of(model_id: str, catalog: Catalog) -> Model:
+    """Return a catalog's model as its repository has it; the engine fetches it itself."""
+    where = repository(model_id, catalog) or model_id
+    said = {"model_type": catalog.model(model_id).family}
+    return Model(location=where, format="safetensors", name=model_id, source=f"hf:{where}", config=said)
+
+
+def replica(
+    model: Model, system: System, *, context_tokens: float, draft_tokens: int, kv_dtype: str | None
+) -> LaunchRequest:
+    """Return what every replica of a plan on ``system`` shares.
+
+    Raises
+    ------
+    InputError
+        No engine is known for the chip.
+    """
+    chip = system.chip
+    platform = "cpu" if chip.kind == "cpu" else platform_of(chip.vendor, chip.torch_device)
+    if platform is None:
+        raise InputError(f"{system.id}: no engine is known for {chip.name}, {chip.runtime}")
+    return LaunchRequest(
+        model=model,
+        served_name=model.name,
+        platform=platform,
+        context_tokens=math.ceil(context_tokens),
+        draft_tokens=draft_tokens,
+        kv_dtype=kv_dtype,
+        node_devices=system.chips_per_node * chip.devices,
+    )
+
+
 def _planned(
     plan: Mapping[str, Any],
     request: Mapping[str, Any],
@@ -115,40 +148,33 @@ def _planned(
     model: Model | None,
 ) -> Planned:
     model_id, system_id = str(request["model"]), str(option["system"])
-    chip = catalog.system(system_id).chip
-    platform = "cpu" if chip.kind == "cpu" else platform_of(chip.vendor, chip.torch_device)
-    if platform is None:
-        raise InputError(f"{system_id}: no engine is known for {chip.name}, {chip.runtime}")
-    if model is None:
-        where = repository(model_id, catalog) or model_id
-        said = {"model_type": catalog.model(model_id).family}
-        model = Model(location=where, format="safetensors", name=model_id, source=f"hf:{where}", config=said)
     load = request["workload"]
     context = request.get("max_context_tokens") or load["prompt_tokens"] + load["output_tokens"]
+    one = replica(
+        model or model_of(model_id, catalog),
+        catalog.system(system_id),
+        context_tokens=float(context),
+        draft_tokens=int(request.get("draft_tokens") or 0),
+        kv_dtype=request.get("kv_dtype"),
+    )
     cuts = {str(pool["phase"]): _parallel(pool["layout"]) for pool in option["pools"]}
     pools: list[PlannedPool] = []
     for pool in option["pools"]:
         phase = str(pool["phase"])
         peers = [cut for other, cut in cuts.items() if other != phase]
-        launch = LaunchRequest(
-            model=model,
-            served_name=model.name,
-            platform=platform,
+        launch = replace(
+            one,
             parallel=cuts[phase],
-            context_tokens=math.ceil(float(context)),
             max_sequences=max(1, round(float(pool["sequences_per_replica"]))),
             chunk_tokens=None if phase == "decode" else max(1, round(float(pool["tokens_per_step"]))),
-            draft_tokens=int(request.get("draft_tokens") or 0),
-            kv_dtype=request.get("kv_dtype"),
             role=phase,
             peer=peers[0] if peers else None,
-            node_devices=catalog.system(system_id).chips_per_node * chip.devices,
         )
         pools.append(
             PlannedPool(
                 request=launch,
                 replicas=int(pool["replicas"]),
-                chip=chip.id,
+                chip=catalog.system(system_id).chip.id,
                 ttft_s=float(option["ttft_s"]["value"]),
                 tpot_s=float(option["tpot_s"]["value"]),
             )

@@ -10,7 +10,8 @@ import numpy as np
 
 from dougong import units
 from dougong.cost.machine import Machine
-from dougong.plan.options import Scene, transfer_of
+from dougong.plan.options import Scene
+from dougong.plan.pools import disaggregated_deployments
 from dougong.plan.rank import (
     carries_load,
     chips_counted,
@@ -20,15 +21,7 @@ from dougong.plan.rank import (
     measure_name,
     merit,
 )
-from dougong.plan.search import (
-    FULL_LOAD,
-    PREFILL_LOAD,
-    Deployments,
-    colocated_deployments,
-    decode_candidates,
-    disaggregated_deployments,
-    prefill_candidates,
-)
+from dougong.plan.search import Deployments, colocated_deployments
 from dougong.plan.space import BATCHES, Space, memory_of
 from dougong.plan.types import Explanation, Family, Layout, Option, PlanRequest, Sensitivity
 from dougong.workload import Limit
@@ -162,17 +155,11 @@ def _best(scene: Scene, machine: Machine, rows: np.ndarray, request: PlanRequest
         enumerated=0,
     )
     if mode == "colocated":
-        found = colocated_deployments(small, pricer, request, scene.devices, scene.acceptance)
+        found = colocated_deployments(small, pricer, request, scene.devices, scene.acceptance, scene.launches)
     else:
-        load = FULL_LOAD if request.limit.ttft_s is None else PREFILL_LOAD
-        decode = decode_candidates(
-            small, pricer, request.workload, scene.acceptance, scene.devices, alone=True
+        found = disaggregated_deployments(
+            small, pricer, request, scene.devices, scene.acceptance, scene.launches
         )
-        prefill = prefill_candidates(small, pricer, request.workload, load)
-        if not len(decode) or not len(prefill):
-            return None
-        transfer = transfer_of(replace(scene, pricer=pricer), request.workload)
-        found = disaggregated_deployments(prefill, decode, request, scene.devices, transfer, load)
     good = found.take(keeps_limits(found, request) & carries_load(found, request, scene.devices))
     if not len(good):
         return None

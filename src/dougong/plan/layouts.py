@@ -223,4 +223,5 @@ REASONS = (
     "one-token",
     "context",
     "price",
+    "launchable",
 )

@@ -19,8 +19,10 @@ from dougong.errors import InputError
 from dougong.facts import Figure, worst_grade
 from dougong.plan.calibrated import efficiencies, locals_of
 from dougong.plan.explain import explain
+from dougong.plan.launcher import Launchers, Launches
 from dougong.plan.money import rates_of
-from dougong.plan.options import Scene, option_of, transfer_of, with_steps
+from dougong.plan.options import Scene, option_of, with_steps
+from dougong.plan.pools import disaggregated_deployments
 from dougong.plan.rank import carries_load, chips_counted, distinct_best, front, keeps_limits, merit
 from dougong.plan.records import Records
 from dougong.plan.refuse import (
@@ -34,15 +36,7 @@ from dougong.plan.refuse import (
     unlinked,
 )
 from dougong.plan.remarks import context_notes, engine_notes, local_notes, notes_of
-from dougong.plan.search import (
-    FULL_LOAD,
-    PREFILL_LOAD,
-    Deployments,
-    colocated_deployments,
-    decode_candidates,
-    disaggregated_deployments,
-    prefill_candidates,
-)
+from dougong.plan.search import Deployments, colocated_deployments
 from dougong.plan.space import build
 from dougong.plan.types import MODES, OBJECTIVES, FigureUse, Infeasible, Option, Plan, PlanRequest, Refusal
 
@@ -123,8 +117,15 @@ def check(request: PlanRequest) -> None:
     check_kv(request.kv_dtype)
 
 
-def make_plan(request: PlanRequest, catalog: Records) -> Plan | Infeasible:
+def make_plan(
+    request: PlanRequest, catalog: Records, launchers: Launchers | None = None
+) -> Plan | Infeasible:
     """Rank every legal deployment of the model on the systems of ``request``.
+
+    Parameters
+    ----------
+    launchers
+        The launcher of each system, whose word is asked where the request is for what can be launched.
 
     Returns
     -------
@@ -138,15 +139,23 @@ def make_plan(request: PlanRequest, catalog: Records) -> Plan | Infeasible:
     """
     started = time.perf_counter()
     check(request)
+    if (request.launchable is None) != (launchers is None):
+        raise InputError("a request for what can be launched names its engine, and brings launchers of it")
     model = catalog.model(request.model)
-    found = [search(request, model, catalog.system(name), catalog) for name in dict.fromkeys(request.systems)]
+    found = [
+        search(request, model, catalog.system(name), catalog, launchers)
+        for name in dict.fromkeys(request.systems)
+    ]
     return _answer(request, model, found, catalog, started)
 
 
-def compare(request: PlanRequest, catalog: Records) -> tuple[Plan | Infeasible, ...]:
+def compare(
+    request: PlanRequest, catalog: Records, launchers: Launchers | None = None
+) -> tuple[Plan | Infeasible, ...]:
     """The same question for each system of the request, side by side."""
     return tuple(
-        make_plan(replace(request, systems=(name,)), catalog) for name in dict.fromkeys(request.systems)
+        make_plan(replace(request, systems=(name,)), catalog, launchers)
+        for name in dict.fromkeys(request.systems)
     )
 
 
@@ -175,7 +184,9 @@ def pricer_of(
     )
 
 
-def search(request: PlanRequest, model: Model, system: System, catalog: Records) -> Found:
+def search(
+    request: PlanRequest, model: Model, system: System, catalog: Records, launchers: Launchers | None = None
+) -> Found:
     """Price every legal candidate on one system."""
     machine = machine_of(system)
     local = locals_of(catalog).get(system.chip.id)
@@ -220,6 +231,7 @@ def search(request: PlanRequest, model: Model, system: System, catalog: Records)
         devices=devices,
         acceptance=acceptance,
         bands=local.error if local else {},
+        launches=Launches(launchers(system) if launchers else None),
     )
     kinds: list[Deployments] = []
     refusals = decode_space.refusals
@@ -246,25 +258,25 @@ def _deployments(scene: Scene, request: PlanRequest) -> tuple[list[Deployments],
     kinds: list[Deployments] = []
     refusals: list[Refusal] = []
     if request.mode in ("auto", "colocated"):
-        kinds.append(colocated_deployments(space, pricer, request, scene.devices, scene.acceptance))
-        if not len(kinds[-1]):
+        kinds.append(
+            colocated_deployments(space, pricer, request, scene.devices, scene.acceptance, scene.launches)
+        )
+        if not kinds[-1].fitting:
             refusals.append(no_room(space, workload, scene.devices))
     if request.mode in ("auto", "disaggregated") and workload.output_tokens > 1:
-        load = FULL_LOAD if request.limit.ttft_s is None else PREFILL_LOAD
-        decode = decode_candidates(space, pricer, workload, scene.acceptance, scene.devices, alone=True)
-        prefill = prefill_candidates(space, pricer, workload, load)
-        transfer = transfer_of(scene, workload)
-        joined = disaggregated_deployments(prefill, decode, request, scene.devices, transfer, load)
+        joined = disaggregated_deployments(
+            space, pricer, request, scene.devices, scene.acceptance, scene.launches
+        )
         kinds.append(joined)
         if joined.unlinked:
             refusals.append(unlinked(pricer.machine, joined.unlinked))
-        elif not len(joined) and len(decode):
+        elif not len(joined) and joined.launchable:
             refusals.append(no_pools(scene.devices))
-        elif not len(joined) and len(kinds) == 1:
+        elif not joined.fitting and len(kinds) == 1:
             refusals.append(no_room(space, workload, scene.devices))
     elif request.mode == "disaggregated":
         refusals.append(nothing_to_decode())
-    return kinds, refusals
+    return kinds, [*refusals, *scene.launches.refusals()]
 
 
 def _answer(

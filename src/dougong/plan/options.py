@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from dougong.calibration.intervals import Band, band
 from dougong.catalog.hardware import System
-from dougong.cost.memory import cache_per_sequence
 from dougong.cost.step import Pricer
 from dougong.ops import Ranks, Tokens
 from dougong.plan.breakdown import breakdown
+from dougong.plan.launcher import Launches
 from dougong.plan.money import Rates
 from dougong.plan.rank import Chips, chips_counted, chips_in_use
-from dougong.plan.search import Deployments, Transfer
+from dougong.plan.search import Deployments
 from dougong.plan.serving import chunk_tokens, decode_tokens, prefill_tokens
 from dougong.plan.space import Space, memory_record
 from dougong.plan.types import Interval, Option, PlanRequest, Pool
@@ -37,6 +35,7 @@ class Scene:
     devices: int
     acceptance: float
     bands: Mapping[str, Band] = field(default_factory=dict[str, Band])  # of a calibration of one's own
+    launches: Launches = field(default_factory=Launches)
 
     @property
     def chips(self) -> Chips:
@@ -164,20 +163,3 @@ def _with_steps(scene: Scene, pool: Pool, workload: Workload) -> Pool:
         )
         steps.append(breakdown(pricer, "mixed", ranks, layout.pp, mixed, decode=True, prefill=True))
     return replace(pool, steps=tuple(steps))
-
-
-def transfer_of(scene: Scene, workload: Workload) -> Transfer:
-    """What it takes to move one request's cache from a prefill to a decode device, by domain."""
-    levels = scene.pricer.machine.levels
-    one = Ranks(tp=1.0, cp=1.0, attn_dp=1.0, ep=1.0, expert_tp=1.0)
-    moved = cache_per_sequence(
-        scene.pricer.precise.model, workload.prompt_tokens, one, scene.pricer.precise.dtypes
-    )
-    slow = scene.pricer.engine.link_slowdown
-    bandwidth, latency = (
-        np.array([getattr(level, name) for level in levels], dtype=float) for name in ("bandwidth", "latency")
-    )
-    return Transfer(
-        sizes=np.array([level.size for level in levels], dtype=float),
-        seconds=float(moved) / bandwidth * slow + np.where(np.isnan(latency), 0.0, latency),
-    )

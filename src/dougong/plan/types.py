@@ -27,6 +27,7 @@ class PlanRequest:
     precision: str = "auto"
     kv_dtype: str | None = None
     engine: str = "community"  # an engine class of the calibration
+    launchable: str | None = None  # an engine that can launch whatever is answered
     chips: int | None = None  # use at most this many
     draft_tokens: int = 0
     acceptance: float | None = None  # of each draft token in turn [1]
@@ -177,7 +178,7 @@ class Option:
 class Refusal:
     """Candidates turned away for one reason."""
 
-    reason: str  # a member of plan.rules.REASONS
+    reason: str  # a member of plan.layouts.REASONS
     count: int
     example: str
     detail: str  # with numbers: needs, has, of what

@@ -93,7 +93,17 @@ def infeasible_sentence(answer: Infeasible) -> str:
     return f"No: {model} cannot be served on {systems} as asked{because and ': '}{because}."
 
 
-_DECIDING = ("context", "price", "one-token", "load", "pool-link", "memory", "devices", "links-known")
+_DECIDING = (
+    "context",
+    "price",
+    "one-token",
+    "load",
+    "pool-link",
+    "launchable",
+    "memory",
+    "devices",
+    "links-known",
+)
 """Reasons that decide a no, before rules that only narrow what is tried."""
 
 
@@ -143,6 +153,8 @@ def asked(request: PlanRequest) -> str:
         accepted = f" accepted at {percent(request.acceptance)}" if request.acceptance is not None else ""
         said.append(f"{plural(request.draft_tokens, 'draft token')}{accepted}")
     said.append(f"engine class {request.engine}")
+    if request.launchable is not None:
+        said.append(f"launchable by {request.launchable}")
     return " · ".join(said)
 
 
