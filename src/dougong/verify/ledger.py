@@ -86,22 +86,32 @@ class Reckoning:
         Failures with the entry that covers each.
     passed
         Entries that cover a case which passed: to be taken out.
+    finished
+        Whether every case was run; the rest of one that was cut short may fail.
     """
 
     passes: int
     unexpected: tuple[Result, ...]
     expected: tuple[tuple[Result, Entry], ...]
     passed: tuple[tuple[Result, Entry], ...]
+    finished: bool = True
 
     @property
     def conforms(self) -> bool:
-        """Whether cases passed and none failed, known or not."""
-        return bool(self.passes) and not self.unexpected and not self.expected
+        """Whether every case was run, some passed and none failed, known or not."""
+        return self.as_known and not self.expected
 
     @property
     def as_known(self) -> bool:
-        """Whether cases passed and none failed but as the ledgers say."""
-        return bool(self.passes) and not self.unexpected
+        """Whether every case was run, some passed and none failed but as the ledgers say."""
+        return self.finished and bool(self.passes) and not self.unexpected
+
+    @property
+    def words(self) -> str:
+        """How the run stands, to follow the name of its backend."""
+        if not self.finished and not self.unexpected:
+            return "has shown no new failure, in a run that was cut short,"
+        return in_words(conforms=self.conforms, as_known=self.as_known)
 
 
 def in_words(*, conforms: bool, as_known: bool) -> str:
@@ -129,7 +139,11 @@ def reckon(record: RunRecord, entries: Iterable[Entry]) -> Reckoning:
             passed += [(result, entry) for entry in covering]
     passes = sum(result.verdict is Verdict.PASS for result in record.results)
     return Reckoning(
-        passes=passes, unexpected=tuple(unexpected), expected=tuple(expected), passed=tuple(passed)
+        passes=passes,
+        unexpected=tuple(unexpected),
+        expected=tuple(expected),
+        passed=tuple(passed),
+        finished=record.finished,
     )
 
 

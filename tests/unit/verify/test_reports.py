@@ -43,6 +43,22 @@ def test_the_sentence_says_whether_it_conforms() -> None:
     assert "does not conform" in sentence(nothing, reckon(nothing, LEDGER))
 
 
+def test_a_run_that_was_cut_short_is_not_said_to_conform() -> None:
+    header = replace(HEADER, cases=100)
+    short = replace(RECORD, header=header, results=(RESULTS[0],), finished=False)
+    reckoning = reckon(short, LEDGER)
+    assert (reckoning.conforms, reckoning.as_known) == (False, False)
+    assert sentence(short, reckoning) == (
+        "torch-cpu has shown no new failure, in a run that was cut short, under llm-strict: "
+        "1 of 1 cases of smoke pass (99 not-run)."
+    )
+    failed = replace(RECORD, header=header, finished=False)
+    assert "torch-cpu does not conform under" in sentence(failed, reckon(failed, ()))
+    told = dump_run(short, reckoning)
+    assert (told["conforms"], told["as_known"], told["finished"]) == (False, False, False)
+    assert 'class="stack known"' in page([(short, reckoning)])
+
+
 def test_text_has_families_failures_and_mutants() -> None:
     drawn = render(draw_run(RECORD, reckon(RECORD, ())))
     for word in ("GEMM and linear layers", "gemm/b-float32", "catches 70 of 70", "torch 2.13.0+cpu"):

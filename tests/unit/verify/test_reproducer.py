@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +125,23 @@ def test_narrow_inputs_travel_in_scripts(dtype: str, tmp_path: Path) -> None:
     far = float(done.stdout.split()[-1])
     assert np.isfinite(far)
     assert far < 1.0
+
+
+def test_the_script_of_a_call_that_is_to_raise_says_what_was_answered(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    case = next(each for each in selected("standard", ("gather/embedding-far-beyond-",)))
+    call = case.call()
+    failure = judge(case, call, Outcome(failed=Verdict.CRASH))
+    text = script(case, Shrunk(call=call, result=failure, tried=0), "torch-cpu", {})
+    space: dict[str, Any] = {"__name__": "case"}
+    exec(text[: text.rindex("\n\ncall = Call(")], space)
+    assert space["EXPECTED"] == {}
+    space["show"]({"y": np.arange(3.0)})
+    assert "should have been refused" in capsys.readouterr().out
+    space["EXPECTED"] = {"y": np.arange(3.0)}
+    space["show"]({"y": np.arange(3.0)})
+    assert capsys.readouterr().out.splitlines()[-1] == "y largest difference 0.0"
 
 
 def test_every_operator_of_the_adapter_can_be_cut_out() -> None:

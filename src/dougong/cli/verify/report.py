@@ -39,7 +39,7 @@ def report(
 ) -> int:
     """Show runs that were made with verify ops --out, stack by stack.
 
-    Exit code 1 says that one of them fails beyond what its ledger says.
+    Exit code 1 says that one of them fails beyond what its ledger says, or was cut short.
     """
     from dougong.verify.ledger import read_ledger, reckon, shipped
     from dougong.verify.records import read_run

@@ -18,6 +18,7 @@ def dump_run(record: RunRecord, reckoning: Reckoning) -> dict[str, Any]:
         **header,
         "conforms": reckoning.conforms,
         "as_known": reckoning.as_known,
+        "finished": reckoning.finished,
         "counts": record.counts(),
         "families": record.by_family(),
         "mutation": dict(record.mutation),

@@ -85,7 +85,7 @@ def page(runs: Sequence[Run]) -> str:
 
 def _stack(record: RunRecord, reckoning: Reckoning) -> str:
     header, counts = record.header, record.counts()
-    kind = "" if reckoning.conforms else " known" if reckoning.as_known else " no"
+    kind = "" if reckoning.conforms else " no" if reckoning.unexpected or not reckoning.passes else " known"
     told = sentence(record, reckoning).removeprefix(f"{header.backend} ")
     took = f" · {record.seconds:,.0f} s" if record.finished and record.seconds else ""
     return (

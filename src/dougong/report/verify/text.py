@@ -11,7 +11,7 @@ from rich.text import Text
 from dougong.ops.definition import FAMILIES
 from dougong.report.parts import Columns, section
 from dougong.report.verify.dump import facts
-from dougong.verify.ledger import Entry, Reckoning, in_words
+from dougong.verify.ledger import Entry, Reckoning
 from dougong.verify.mutation import Trial
 from dougong.verify.records import RunRecord
 from dougong.verify.verdict import Result, Verdict
@@ -56,13 +56,12 @@ def sentence(record: RunRecord, reckoning: Reckoning) -> str:
     header, counts = record.header, record.counts()
     passed = counts.get("PASS", 0)
     ran = sum(counts.values()) - counts.get("UNSUPPORTED", 0) - counts.get("NOT-RUN", 0)
-    word = in_words(conforms=reckoning.conforms, as_known=reckoning.as_known)
     known = (
         f", {len(reckoning.expected):,} of them known" if reckoning.expected and reckoning.unexpected else ""
     )
     rest = ", ".join(f"{counts[name]:,} {name.lower()}" for name in counts if name != "PASS")
     return (
-        f"{header.backend} {word} under {header.semantics}: "
+        f"{header.backend} {reckoning.words} under {header.semantics}: "
         f"{passed:,} of {ran:,} cases of {header.profile} pass{f' ({rest}{known})' if rest else ''}."
     )
 
