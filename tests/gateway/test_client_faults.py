@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
-from dougong.gateway import Settings
-from dougong.gateway.server import guarded_protocol
 from dougong.testing.fake_engine import FakeEngine
 from gateway.gateway_harness import CHAT, Served, chat, http_post
 from waiting import until
@@ -131,63 +125,6 @@ def test_headers_without_end_are_refused(served: Served) -> None:
             except (BrokenPipeError, ConnectionResetError):
                 break
         assert b" 431 " in connection.recv(65536)
-
-
-class Wire(asyncio.Transport):
-    """A connection that keeps what is written to it."""
-
-    def __init__(self) -> None:
-        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
-        self.written, self.closed = b"", False
-
-    def write(self, data: Any) -> None:
-        self.written += bytes(data)
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    def pause_reading(self) -> None:
-        """A body waits for its reader."""
-
-    def resume_reading(self) -> None:
-        """And goes on."""
-
-
-@pytest.mark.parametrize(
-    "pieces", [(100_000,), (1, 99_999), (30_000, 70_000), (70_000, 30_000), (20_000,) * 5]
-)
-def test_the_end_of_a_body_is_no_head_however_it_is_cut(pieces: tuple[int, ...]) -> None:
-    read: list[int] = []
-
-    async def app(_scope: Any, receive: Any, send: Any) -> None:
-        length, more = 0, True
-        while more:
-            message = await receive()
-            length, more = length + len(message.get("body", b"")), message.get("more_body", False)
-        read.append(length)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def main() -> bytes:
-        config = uvicorn.Config(app, lifespan="off", log_config=None)
-        config.load()
-        wire, protocol = Wire(), guarded_protocol(Settings())(config, ServerState(), {})
-        protocol.connection_made(wire)
-        for _ in range(3):  # a kept connection: what one request left is not counted against the next
-            protocol.data_received(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % sum(pieces))
-            for piece in pieces:
-                protocol.data_received(b"[" * piece)
-            await asyncio.sleep(0.01)
-        assert not wire.closed
-        protocol.connection_lost(None)
-        return wire.written
-
-    written = asyncio.run(main())
-    assert (written.count(b"HTTP/1.1 "), written.count(b"HTTP/1.1 200 OK")) == (3, 3)
-    assert read == [sum(pieces)] * 3
 
 
 def test_a_body_that_says_a_key_twice_is_refused(served: Served, engine: FakeEngine) -> None:

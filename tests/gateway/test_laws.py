@@ -9,12 +9,15 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+import uvicorn
+from hypothesis import example, given
 from hypothesis import strategies as st
+from uvicorn.server import ServerState
 
 from dougong.gateway import Replica, Settings
 from dougong.gateway.bodies import MalformedReply, checked_usage, outgoing
 from dougong.gateway.pool import Pool
+from dougong.gateway.server import guarded_protocol
 from dougong.gateway.sse import Splitter, StreamState
 from dougong.gateway.wire import Refusal
 
@@ -42,11 +45,90 @@ def streams(draw: st.DrawFn) -> tuple[list[str], bytes, list[bytes]]:
     return texts, whole, [whole[a:b] for a, b in pairwise(edges)]
 
 
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[list[int], list[bytes]]:
+    """Lengths of bodies, and their requests on one connection, cut anywhere; some heads and bodies are long."""
+    lengths = draw(st.lists(st.sampled_from([0, 1, 1000, 65_536, 65_537, 200_000]), min_size=1, max_size=4))
+    whole = b""
+    for length in lengths:
+        filler = b"x-filler: %b\r\n" % (b"y" * draw(st.sampled_from([0, 10, 60_000])))
+        body = b"[" * length
+        if draw(st.booleans()):
+            whole += b"POST / HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (filler, length, body)
+        else:
+            whole += b"POST / HTTP/1.1\r\nhost: x\r\n%btransfer-encoding: chunked\r\n\r\n" % filler
+            whole += (b"%x\r\n%b\r\n" % (length, body) if length else b"") + b"0\r\n\r\n"
+    cuts = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=12)))
+    return lengths, [whole[a:b] for a, b in pairwise([0, *cuts, len(whole)]) if a < b]
+
+
+class Wire(asyncio.Transport):
+    """A connection that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)})
+        self.written, self.closed = b"", False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        """Wait for whoever reads the body."""
+
+    def resume_reading(self) -> None:
+        """Go on."""
+
+
 def through(pieces: list[bytes], state: StreamState) -> list[bytes]:
     splitter = Splitter()
     given_on = [state.look(events) for piece in pieces if (events := splitter.feed(piece))]
     assert not splitter.tail
     return given_on
+
+
+LONG = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"
+
+
+@given(requests())
+@example(([100_000], [LONG, b"[" * 100_000]))
+@example(([100_000, 100_000], [LONG, b"[", b"[" * 99_999, LONG + b"[" * 30_000, b"[" * 70_000]))
+def test_requests_are_read_however_they_are_cut(sent: tuple[list[int], list[bytes]]) -> None:
+    lengths, pieces = sent
+    read: list[int] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        length, more = 0, True
+        while more:
+            message = await receive()
+            length, more = length + len(message.get("body", b"")), message.get("more_body", False)
+        read.append(length)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def main() -> Wire:
+        config = uvicorn.Config(app, lifespan="off", log_config=None)
+        config.load()
+        wire, protocol = Wire(), guarded_protocol(Settings())(config, ServerState(), {})
+        protocol.connection_made(wire)
+        for piece in pieces:
+            protocol.data_received(piece)
+            await asyncio.sleep(0)
+        for _ in range(10 * len(lengths)):
+            await asyncio.sleep(0)
+        closed = wire.closed
+        protocol.connection_lost(None)
+        assert not closed
+        return wire
+
+    wire = asyncio.run(main())
+    assert read == lengths
+    assert (wire.written.count(b"HTTP/1.1 "), wire.written.count(b"HTTP/1.1 200 OK")) == (len(lengths),) * 2
 
 
 @given(streams())
