@@ -84,6 +84,18 @@ def test_an_engine_is_asked_what_serve_would_ask_it(
     assert "experts are split over all" in one.against(Layout(tp=4, ep=2, expert_tp=2), "both")
 
 
+@pytest.mark.parametrize(("system", "code"), [("apple-m2-ultra", 0), ("atlas-800-a2", 1)])
+def test_weights_in_the_form_of_the_engine_are_meant(
+    system: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", "qwen3-8b", "--on", system, "--precision", "q4_0", "--json", "--launchable", "llamacpp"]
+    assert main(words) == code
+    answer = json.loads(capsys.readouterr().out)
+    refused = [refusal["detail"] for refusal in answer["refusals"] if refusal["reason"] == "launchable"]
+    assert all("gguf" not in detail for detail in refused)
+    assert any("not on ascend" in detail for detail in refused) == (code == 1)
+
+
 def test_an_unknown_engine_is_told_with_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *R1, "--launchable", "vlm", "--ttft", "soon"]) == 2
     told = capsys.readouterr().err

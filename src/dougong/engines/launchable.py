@@ -46,6 +46,8 @@ def launchers(engine: Engine, request: PlanRequest, catalog: Catalog) -> Launche
         Of what it returns: no engine is known for a system's chip.
     """
     model = model_of(request.model, catalog)
+    if model.format not in engine.formats:
+        model = replace(model, format=engine.formats[0])  # weights in the engine's own form are somewhere
     context = request.max_context_tokens or request.workload.full_context
 
     def of(system: System) -> Launchable:
