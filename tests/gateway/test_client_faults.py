@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ BAD = [
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: nine\r\n\r\n",
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}",
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    b"CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n",
     b"GET /v1/models HTTP/9.9\r\nhost: x\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"GET /../../etc/passwd HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
@@ -56,16 +58,16 @@ def test_every_bad_request_gets_an_error_with_an_id(served: Served, data: bytes)
 
 def test_ten_thousand_bad_requests_leave_it_standing(served: Served, engine: FakeEngine) -> None:
     before = engine.stats()["requests"]
-    pipelined = b"".join(one.replace(b"connection: close\r\n", b"") for one in BAD[10:]) * 25  # 100 requests
-    closing = BAD[:7]
+    pipelined = b"".join(one.replace(b"connection: close\r\n", b"") for one in BAD[-4:]) * 25  # 100 requests
+    closing = BAD[:8]
 
     def batch(i: int) -> int:
         with served.raw(pipelined) as connection:
-            answers = 0
-            while answers < 100 and (piece := connection.recv(1 << 20)):
-                answers += piece.count(b"HTTP/1.1 4")
+            answers = b""
+            while answers.count(b"HTTP/1.1 4") < 100 and (piece := connection.recv(1 << 20)):
+                answers += piece
         answer_to(served, closing[i % len(closing)])
-        return answers + 1
+        return answers.count(b"HTTP/1.1 4") + 1
 
     with ThreadPoolExecutor(4) as threads:
         assert sum(threads.map(batch, range(100))) == 10_100
@@ -114,6 +116,21 @@ def test_headers_and_bodies_that_trickle_are_ended(engine: FakeEngine) -> None:
 def test_a_slow_answer_is_no_slow_request(engine: FakeEngine) -> None:
     with Served(engine.url, header_timeout_s=0.3, body_timeout_s=0.3) as served:
         assert served.chat(max_tokens=1, fake={"ttft_s": 0.8}).status == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_offer_of_another_protocol_is_passed_over(served: Served, chunked: bool) -> None:
+    # What Java's own client sends with every request, unless it is told to speak HTTP/1.1.
+    offer = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAAB")
+    request = http_post(CHAT, chat(max_tokens=2), *offer)
+    if chunked:
+        head, _, body = request.partition(b"\r\n\r\n")
+        head = re.sub(rb"content-length: \d+", b"transfer-encoding: chunked", head)
+        request = b"%b\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (head, len(body), body)
+    with served.raw(request) as connection:
+        for _ in range(2):  # and the connection is good for another
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(request)
 
 
 def test_headers_without_end_are_refused(served: Served) -> None:

@@ -45,6 +45,10 @@ def streams(draw: st.DrawFn) -> tuple[list[str], bytes, list[bytes]]:
     return texts, whole, [whole[a:b] for a, b in pairwise(edges)]
 
 
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+"""What Java's own client sends with each request."""
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> tuple[list[int], list[bytes]]:
     """Lengths of bodies, and their requests on one connection, cut anywhere; some heads and bodies are long."""
@@ -52,6 +56,7 @@ def requests(draw: st.DrawFn) -> tuple[list[int], list[bytes]]:
     whole = b""
     for length in lengths:
         filler = b"x-filler: %b\r\n" % (b"y" * draw(st.sampled_from([0, 10, 60_000])))
+        filler += draw(st.sampled_from([b"", OFFER]))
         body = b"[" * length
         if draw(st.booleans()):
             whole += b"POST / HTTP/1.1\r\nhost: x\r\n%bcontent-length: %d\r\n\r\n%b" % (filler, length, body)

@@ -1,4 +1,9 @@
-"""Runs the application on uvicorn, with what it lacks: limits on slow and long heads, and errors in OpenAI's shape."""
+"""Runs the application on uvicorn, with what it lacks: limits on heads, errors in OpenAI's shape, deafness to offers.
+
+Java's own client offers HTTP/2 with each request, and uvicorn loses the body of such a one
+(github.com/Kludex/uvicorn/issues/2722): the parser stops at the offer. An offer that is not taken up is to be passed
+over (RFC 9110, section 7.8), so the request is read anew without it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
+import httptools
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -26,6 +32,7 @@ _KEEP_ALIVE_S = 75
 _BACKLOG = 4096
 _FILES = 65_536
 _LAST_WORDS_S = 5  # for the errors of answers that are cut off by a stop
+_OFFERS = (b"upgrade", b"http2-settings")  # names of headers, and tokens of the header connection
 _PHRASES = {
     400: b"Bad Request",
     408: b"Request Timeout",
@@ -35,13 +42,14 @@ _PHRASES = {
 
 
 def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
-    """Return uvicorn's protocol with a clock on every request's arrival and a limit on its head."""
+    """Return uvicorn's protocol with a clock on every request's arrival, a limit on its head, and deaf to offers."""
 
     class Guarded(HttpToolsProtocol):
         _timer: asyncio.TimerHandle | None = None
         _in_head = True
         _head_bytes = 0
         _heads = 0
+        _offered = False  # another protocol, with the head that was just read
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -58,25 +66,52 @@ def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
             if self._in_head and self._timer is None:  # the first bytes of a further request
                 self._arm(settings.header_timeout_s)
             in_head, heads = self._in_head, self._heads
-            super().data_received(data)
+            self._unset_keepalive_if_required()
+            self._read(data)
             if in_head and self._heads == heads:  # it began and ended in one head; the end of a body is none
                 self._head_bytes += len(data)
                 if self._head_bytes > _LONGEST_HEAD_BYTES:
                     self._refuse(431, f"the headers are longer than {_LONGEST_HEAD_BYTES} bytes")
 
+        def _read(self, data: bytes) -> None:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserError:
+                self._refuse(400, "the request is no HTTP/1.1")
+            except httptools.HttpParserUpgrade as offer:
+                if self.parser.get_method() == b"CONNECT":
+                    self._refuse(400, "there are no tunnels here")
+                    return
+                head, self._offered = self._head_without_offer(), False
+                self.parser = httptools.HttpRequestParser(self)
+                self._read(head + data[offer.args[0] :])
+
+        def _head_without_offer(self) -> bytes:
+            version = self.parser.get_http_version().encode()
+            lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+            for name, value in self.headers:
+                if name == b"connection":
+                    tokens = [token.strip() for token in value.split(b",")]
+                    value = b", ".join(token for token in tokens if token.lower() not in _OFFERS)
+                if name not in _OFFERS:
+                    lines.append(b"%b: %b" % (name, value))
+            return b"\r\n".join([*lines, b"", b""])
+
         def on_headers_complete(self) -> None:
+            if self.parser.should_upgrade():
+                self._offered = True
+                return
             self._in_head, self._head_bytes = False, 0
             self._heads += 1
             self._arm(settings.body_timeout_s)
             super().on_headers_complete()
 
         def on_message_complete(self) -> None:
+            if self._offered:
+                return
             self._in_head = True
             self._disarm()
             super().on_message_complete()
-
-        def send_400_response(self, msg: str) -> None:
-            self._refuse(400, "the request is no HTTP/1.1")
 
         def _arm(self, seconds: float) -> None:
             self._disarm()
