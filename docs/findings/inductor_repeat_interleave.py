@@ -1,4 +1,4 @@
-"""torch.compile on CPU: repeat_interleave cut to a length that is no multiple of its count reads other elements."""
+"""torch.compile on CPU: repeat_interleave cut to a length that is no multiple of its count leaves the end unwritten."""
 
 import sys
 
