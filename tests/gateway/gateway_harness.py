@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from dougong.gateway import Replica, Settings, bind, build_app, loop_factory, serve_app
 from waiting import LONG_S, until
 
-QUICK = {"health_every_s": 0.2, "health_timeout_s": 1.0, "connect_timeout_s": 1.0, "drain_s": 1.0}
+# Quick to look and slow to give up: a busy machine is no fault of an engine.
+QUICK = {"health_every_s": 0.2, "health_timeout_s": 5.0, "connect_timeout_s": 10.0, "drain_s": 1.0}
 CHAT = "/v1/chat/completions"
 
 

@@ -227,12 +227,14 @@ def test_five_hundred_streams_at_once_lose_nothing() -> None:
         gate = asyncio.Semaphore(64)
         return await asyncio.gather(*(stream(port, gate) for _ in range(500)))
 
-    with FakeEngine(itl_s=0.05, ttft_s=2.0) as engine, Served(engine.url) as served:
+    with FakeEngine(itl_s=0.05, ttft_s=2.0) as engine, Served(engine.url, health_timeout_s=60.0) as served:
         answers = asyncio.run(all_at_once(served.port))
-        assert all(b"data: [DONE]" in answer and b" w19" in answer for answer in answers)
+        assert [
+            answer[-300:] for answer in answers if b"data: [DONE]" not in answer or b" w19" not in answer
+        ] == []
         assert all(answer.count(b'"content": " w') == 20 for answer in answers)
         assert engine.stats()["most_active"] > 200
-        until_s = time.monotonic() + 30.0  # the client has its answer a moment before the engine has ended it
+        until_s = time.monotonic() + 60.0  # the client has its answer a moment before the engine has ended it
         while engine.stats()["active"] and time.monotonic() < until_s:
             time.sleep(0.05)
         assert engine.stats()["finished"] == 500
