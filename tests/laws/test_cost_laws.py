@@ -174,6 +174,8 @@ def test_stacked_machines_price_like_each_alone(data):
         for i in range(3)
     ]
     machines = [machine_of(system) for system in systems]
+    # What one of them is known to sustain bounds it alone.
+    machines[1] = replace(machines[1], sustained={"bf16": data.draw(rates), "memory": data.draw(bandwidths)})
     precise = apply(model, "bf16", systems[0].chip)
     ranks, workload = data.draw(layouts(model, devices=8)), data.draw(workloads)
     columns = Ranks(**{name: np.full((3, 1), getattr(ranks, name)) for name in Ranks.__dataclass_fields__})

@@ -132,6 +132,31 @@ def test_only_hopper_multiplies_tiles_of_64_rows(chip: str, rows: int) -> None:
     assert tile_rows(chip) == rows
 
 
+def test_no_form_is_faster_than_what_the_chip_sustains() -> None:
+    flop, moved = 1e15, 1e12
+    compute = {"flop": flop, "peak_flop_per_s": 1e14, "bandwidth_bytes_per_s": 1e15}
+    memory = {"flop": 1.0, "peak_flop_per_s": 1e20, "bandwidth_bytes_per_s": 1e12}
+    extents = {"io_bytes": 0.0, "k": 4096.0}
+    bound = {"sustained_flop_per_s": 2e13, "sustained_bytes_per_s": 2e11}
+    slow = pytest.approx(flop / 2e13, rel=1e-3)
+    assert gemm_s(EASY, weight_bytes=1.0, m=4096.0, **extents, **compute, **bound) == slow
+    assert (
+        grouped_gemm_s(EASY, weight_bytes=1.0, tokens_per_expert=1e9, **extents, **compute, **bound) == slow
+    )
+    assert decode_attention_s(EASY, kv_bytes=1.0, **compute, **bound) == slow
+    assert prefill_attention_s(EASY, io_bytes=1.0, **compute, **bound) == slow
+    slow = pytest.approx(moved / 2e11, rel=1e-3)
+    assert gemm_s(EASY, weight_bytes=moved, m=1.0, **extents, **memory, **bound) == slow
+    assert decode_attention_s(EASY, kv_bytes=moved, **memory, **bound) == slow
+    assert elementwise_s(EASY, bytes_=moved, bandwidth_bytes_per_s=1e12, sustained_bytes_per_s=2e11) == slow
+
+
+def test_a_bound_above_what_a_form_reaches_changes_nothing() -> None:
+    counts = {"flop": 1e15, "weight_bytes": 1e9, "io_bytes": 1e8, "m": 4096.0, "k": 4096.0}
+    free = {"sustained_flop_per_s": math.inf, "sustained_bytes_per_s": math.inf}
+    assert gemm_s(EASY, **counts, **free, **CHIP) == gemm_s(EASY, **counts, **CHIP)
+
+
 def test_decode_attention_of_few_sequences_is_its_fixed_part() -> None:
     few = decode_attention_s(EASY, flop=1.0, kv_bytes=1.0, **CHIP)
     assert few == pytest.approx(10e-6, rel=1e-6)

@@ -35,8 +35,14 @@ def _joined(p: Parameters, t_c2: Number, t_m: Number) -> Number:
     return joined + 2.0 * p.gemm_serial_frac * t_m * np.sqrt(t_c2) if p.gemm_serial_frac else joined
 
 
+def _reached(nominal: Number, efficiency: Number, sustained: Number | None) -> Number:
+    """Rate that work meets: the fitted share of the nominal one, and no more than the chip sustains."""
+    rate = nominal * efficiency
+    return rate if sustained is None else np.minimum(rate, sustained)
+
+
 def _compute_squared(
-    p: Parameters, flop: Number, peak: Number, bandwidth: Number, efficiency: Number
+    p: Parameters, flop: Number, peak: Number, bandwidth: Number, efficiency: Number, sustained: Number | None
 ) -> Number:
     # On-chip traffic per FLOP is set by tile sizes, and on-chip bandwidth follows memory bandwidth:
     # the more FLOP per byte a chip has, the longer its units wait to be fed.
@@ -44,7 +50,11 @@ def _compute_squared(
     starving = np.maximum((limit / efficiency) ** 2 - 1.0, 0.0) / (reference * reference)
     balance = peak / bandwidth
     t_peak = flop / (peak * limit)
-    return t_peak * t_peak * (1.0 + balance * balance * starving)
+    t_c2 = t_peak * t_peak * (1.0 + balance * balance * starving)
+    if sustained is None:
+        return t_c2
+    t_sustained = flop / sustained
+    return np.maximum(t_c2, t_sustained * t_sustained)
 
 
 def gemm_s(
@@ -59,6 +69,8 @@ def gemm_s(
     bandwidth_bytes_per_s: Number,
     n: Number = 1.0,
     compute_efficiency: Number | None = None,
+    sustained_flop_per_s: Number | None = None,
+    sustained_bytes_per_s: Number | None = None,
 ) -> Number:
     """Seconds of one dense GEMM ``[m, k] x [k, n]`` [s].
 
@@ -79,6 +91,9 @@ def gemm_s(
         Nominal memory bandwidth [byte/s].
     compute_efficiency
         :meth:`Parameters.compute_efficiency` of that dtype; by default that of bf16 and fp8 [1].
+    sustained_flop_per_s, sustained_bytes_per_s
+        Most that large GEMMs and copies were measured to reach on the chip, which power or clocks may hold far below
+        the nominal rates [FLOP/s, byte/s]; None where nobody measured.
 
     Notes
     -----
@@ -93,8 +108,10 @@ def gemm_s(
     efficiency = p.gemm_efficiency if compute_efficiency is None else compute_efficiency
     rows = np.minimum(np.ceil(m / p.gemm_tile_rows) * p.gemm_tile_rows, p.gemm_vector_rows * m)
     work = flop * (rows / m) * (1.0 + p.gemm_start_depth / k)
-    t_c2 = _compute_squared(p, work, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
-    t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
+    t_c2 = _compute_squared(p, work, peak_flop_per_s, bandwidth_bytes_per_s, efficiency, sustained_flop_per_s)
+    t_m = (weight_bytes + io_bytes) / _reached(
+        bandwidth_bytes_per_s, p.gemm_memory_efficiency, sustained_bytes_per_s
+    )
     t_k = k * p.gemm_depth_s
     return p.gemm_fixed_s + np.sqrt(_joined(p, t_c2, t_m) + t_k * t_k)
 
@@ -112,6 +129,8 @@ def grouped_gemm_s(
     n: Number = 1.0,
     tile_rows: Number = WIDE_TILE_ROWS,
     compute_efficiency: Number | None = None,
+    sustained_flop_per_s: Number | None = None,
+    sustained_bytes_per_s: Number | None = None,
 ) -> Number:
     """Seconds of one GEMM of the active experts of a device [s].
 
@@ -131,7 +150,7 @@ def grouped_gemm_s(
         Extents of one expert's matrix [1].
     tile_rows
         :func:`dougong.calibration.chips.tile_rows` of the chip; by default that of the fitted rows [1].
-    peak_flop_per_s, bandwidth_bytes_per_s, compute_efficiency
+    peak_flop_per_s, bandwidth_bytes_per_s, compute_efficiency, sustained_flop_per_s, sustained_bytes_per_s
         As in :func:`gemm_s`.
 
     Notes
@@ -143,8 +162,10 @@ def grouped_gemm_s(
     wasted = p.grouped_padding_rows * tile_rows / WIDE_TILE_ROWS
     padded = np.minimum(1.0 + wasted / tokens_per_expert, p.gemm_vector_rows)
     work = flop * padded * (1.0 + p.gemm_start_depth / k)
-    t_c2 = _compute_squared(p, work, peak_flop_per_s, bandwidth_bytes_per_s, efficiency)
-    t_m = (weight_bytes + io_bytes) / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
+    t_c2 = _compute_squared(p, work, peak_flop_per_s, bandwidth_bytes_per_s, efficiency, sustained_flop_per_s)
+    t_m = (weight_bytes + io_bytes) / _reached(
+        bandwidth_bytes_per_s, p.gemm_memory_efficiency, sustained_bytes_per_s
+    )
     t_k = k * p.gemm_depth_s
     return p.gemm_fixed_s + np.sqrt(_joined(p, t_c2, t_m) + t_k * t_k)
 
@@ -158,6 +179,8 @@ def decode_attention_s(
     bandwidth_bytes_per_s: Number,
     latent: Number = 0.0,
     sparse: Number = 0.0,
+    sustained_flop_per_s: Number | None = None,
+    sustained_bytes_per_s: Number | None = None,
 ) -> Number:
     """Seconds of one decode attention over the cache of a device's sequences [s].
 
@@ -177,6 +200,8 @@ def decode_attention_s(
         1 for MLA (one latent head, absorbed), 0 for MHA, GQA and indexer scores [1].
     sparse
         1 where an indexer picked the entries and reads are gathered, else 0 [1].
+    sustained_flop_per_s, sustained_bytes_per_s
+        As in :func:`gemm_s`.
 
     Notes
     -----
@@ -186,8 +211,8 @@ def decode_attention_s(
     efficiency = p.decode_attention_efficiency + sparse * (
         p.sparse_attention_efficiency - p.decode_attention_efficiency
     )
-    t_c = flop / (peak_flop_per_s * efficiency)
-    t_m = kv_bytes / (bandwidth_bytes_per_s * p.attention_memory_efficiency)
+    t_c = flop / _reached(peak_flop_per_s, efficiency, sustained_flop_per_s)
+    t_m = kv_bytes / _reached(bandwidth_bytes_per_s, p.attention_memory_efficiency, sustained_bytes_per_s)
     fixed = p.decode_attention_fixed_s + latent * (p.latent_attention_fixed_s - p.decode_attention_fixed_s)
     return fixed + np.sqrt(t_c * t_c + t_m * t_m)
 
@@ -199,6 +224,8 @@ def prefill_attention_s(
     io_bytes: Number,
     peak_flop_per_s: Number,
     bandwidth_bytes_per_s: Number,
+    sustained_flop_per_s: Number | None = None,
+    sustained_bytes_per_s: Number | None = None,
 ) -> Number:
     """Seconds of one prefill attention, dense or over picked entries [s].
 
@@ -210,16 +237,21 @@ def prefill_attention_s(
         Scores and weighted sum below the causal diagonal [FLOP].
     io_bytes
         Queries, keys, values and outputs [byte].
-    peak_flop_per_s, bandwidth_bytes_per_s
+    peak_flop_per_s, bandwidth_bytes_per_s, sustained_flop_per_s, sustained_bytes_per_s
         As in :func:`decode_attention_s`.
     """
-    t_c = flop / (peak_flop_per_s * p.prefill_attention_efficiency)
-    t_m = io_bytes / (bandwidth_bytes_per_s * p.attention_memory_efficiency)
+    t_c = flop / _reached(peak_flop_per_s, p.prefill_attention_efficiency, sustained_flop_per_s)
+    t_m = io_bytes / _reached(bandwidth_bytes_per_s, p.attention_memory_efficiency, sustained_bytes_per_s)
     return p.prefill_attention_fixed_s + np.sqrt(t_c * t_c + t_m * t_m)
 
 
 def elementwise_s(
-    p: Parameters, *, bytes_: Number, bandwidth_bytes_per_s: Number, kernels: Number = 1.0
+    p: Parameters,
+    *,
+    bytes_: Number,
+    bandwidth_bytes_per_s: Number,
+    kernels: Number = 1.0,
+    sustained_bytes_per_s: Number | None = None,
 ) -> Number:
     """Seconds of norms, activations, quantisation and other passes over memory [s].
 
@@ -233,5 +265,9 @@ def elementwise_s(
         Nominal memory bandwidth [byte/s].
     kernels
         How many kernels share these bytes; fused ones count once [1].
+    sustained_bytes_per_s
+        As in :func:`gemm_s`.
     """
-    return kernels * p.elementwise_fixed_s + bytes_ / (bandwidth_bytes_per_s * p.gemm_memory_efficiency)
+    return kernels * p.elementwise_fixed_s + bytes_ / _reached(
+        bandwidth_bytes_per_s, p.gemm_memory_efficiency, sustained_bytes_per_s
+    )

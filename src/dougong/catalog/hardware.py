@@ -53,7 +53,7 @@ class Chip:
     power_tdp: Value  # [W]
     measured: Mapping[str, Value] = field(
         default_factory=dict[str, Value]
-    )  # achieved figures, never used as peaks
+    )  # achieved figures, never used as peaks; those of large GEMMs and copies bound what formulas reach
 
     def peak(self, dtype: str) -> Figure:
         """Dense peak rate [FLOP/s] for ``dtype``; raises UnknownFigure where the catalog has none."""

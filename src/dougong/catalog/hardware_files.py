@@ -33,6 +33,7 @@ PRICE_DIMENSIONS: Mapping[str, str] = {
 MEASURED_DIMENSIONS: Mapping[str, str] = {
     "memory_capacity": "byte",
     "memory_bandwidth": "byte/s",
+    "stream_bandwidth": "byte/s",
     "scale_up_bandwidth": "byte/s",
     "scale_up_bandwidth_write": "byte/s",
     "scale_up_latency": "s",

@@ -62,6 +62,9 @@ class Machine:
         default_factory=dict[str, Number]
     )  # kind of operator -> on its time [1]
     tile_rows: Number = WIDE_TILE_ROWS  # of the matrix unit's least tile [1]
+    sustained: Mapping[str, Number] = field(
+        default_factory=dict[str, Number]
+    )  # dtype -> what large GEMMs were measured to reach [FLOP/s]; "memory" -> copies [byte/s]
     unknown_links: Mapping[int, Unknown] = field(
         default_factory=dict[int, Unknown]
     )  # size -> why the level is unknown
@@ -76,6 +79,12 @@ class Machine:
 
 
 _COMPUTE = ("fp32", "bf16", "fp16", "fp8_e4m3", "int8", "fp4", "int4", "q4_0", "q4_1", "q8_0")
+
+SUSTAINED: Mapping[str, str] = {
+    **{dtype: f"gemm_{dtype}" for dtype in _COMPUTE},
+    "memory": "stream_bandwidth",
+}
+"""Resource to the measured figure of a chip's record that bounds it."""
 
 
 def machine_of(system: System) -> Machine:
@@ -104,6 +113,11 @@ def machine_of(system: System) -> Machine:
     capacity, bandwidth = need(chip.memory_capacity), need(chip.memory_bandwidth)
     levels: list[Level] = []
     unknown: dict[int, Unknown] = {}
+    sustained = {
+        what: float(need(value)) / devices
+        for what, name in SUSTAINED.items()
+        if isinstance(value := chip.measured.get(name), Figure)
+    }
     for domain in system.domains:
         size = domain.size * devices
         if size <= 1:
@@ -141,6 +155,7 @@ def machine_of(system: System) -> Machine:
         figures=tuple(figures),
         factors=factors(chip.id),
         tile_rows=tile_rows(chip.id),
+        sustained=sustained,
         unknown_links=unknown,
     )
 
@@ -157,6 +172,7 @@ def stack(machines: Sequence[Machine], index: Array) -> Machine:
     depth = max(len(machine.levels) for machine in machines)
     padded = [machine.levels + (machine.levels[-1],) * (depth - len(machine.levels)) for machine in machines]
     dtypes = sorted({dtype for machine in machines for dtype in machine.peaks})
+    bounded = sorted({what for machine in machines for what in machine.sustained})
     return Machine(
         name="+".join(machine.name for machine in machines),
         num_devices=column([machine.num_devices for machine in machines]),
@@ -181,4 +197,7 @@ def stack(machines: Sequence[Machine], index: Array) -> Machine:
         figures=tuple(figure for machine in machines for figure in machine.figures),
         factors={kind: column([machine.factor(kind) for machine in machines]) for kind in KINDS},
         tile_rows=column([machine.tile_rows for machine in machines]),
+        sustained={
+            what: column([machine.sustained.get(what, math.inf) for machine in machines]) for what in bounded
+        },
     )

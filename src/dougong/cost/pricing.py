@@ -23,12 +23,22 @@ def compute_seconds(operator: Compute, machine: Machine, p: Parameters, engine: 
     """Seconds of one operator by the forms that all chips share [s]."""
     # Slowdowns stretch the work, not the chip: efficiencies were fitted on the chip's own balance.
     io_bytes = operator.io_bytes * engine.memory_slowdown
+    copies = machine.sustained.get("memory")
     if operator.kind == "elementwise":
         return forms.elementwise_s(
-            p, bytes_=io_bytes, bandwidth_bytes_per_s=machine.bandwidth, kernels=operator.groups
+            p,
+            bytes_=io_bytes,
+            bandwidth_bytes_per_s=machine.bandwidth,
+            kernels=operator.groups,
+            sustained_bytes_per_s=copies,
         )
     flop = operator.flop * engine.compute_slowdown
-    rates = {"peak_flop_per_s": machine.peak(operator.dtype), "bandwidth_bytes_per_s": machine.bandwidth}
+    rates = {
+        "peak_flop_per_s": machine.peak(operator.dtype),
+        "bandwidth_bytes_per_s": machine.bandwidth,
+        "sustained_flop_per_s": machine.sustained.get(operator.dtype),
+        "sustained_bytes_per_s": copies,
+    }
     if operator.kind in ("decode_attention", "linear_attention"):
         # A state update reads and writes its state as a cache is read: once per sequence.
         return forms.decode_attention_s(

@@ -97,9 +97,12 @@ def _sensitivities(
         return ()
     wider = tuple(replace(level, bandwidth=level.bandwidth * MORE) for level in machine.levels)
     faster = {dtype: peak * MORE for dtype, peak in machine.peaks.items()}
+    # What a chip sustains grows with what it has: the same share of a larger rate.
+    copies = {what: rate * (MORE if what == "memory" else 1.0) for what, rate in machine.sustained.items()}
+    gemms = {what: rate * (1.0 if what == "memory" else MORE) for what, rate in machine.sustained.items()}
     tries: list[tuple[str, Machine, PlanRequest]] = [
-        ("memory bandwidth", replace(machine, bandwidth=machine.bandwidth * MORE), request),
-        ("compute", replace(machine, peaks=faster), request),
+        ("memory bandwidth", replace(machine, bandwidth=machine.bandwidth * MORE, sustained=copies), request),
+        ("compute", replace(machine, peaks=faster, sustained=gemms), request),
         ("link bandwidth", replace(machine, levels=wider), request),
         ("memory capacity", replace(machine, capacity=machine.capacity * MORE), request),
     ]
