@@ -184,7 +184,15 @@ def _deepseek_production(case: Case, workload: str) -> Case:
     return replace(case, batch_per_device=round(rate / 21, 1), assumed=(*case.assumed, note))
 
 
+def _one_batch(case: Case, workload: str) -> Case:
+    """Static batches: all requests start together, and none comes after (Optimum Habana's text-generation example)."""
+    return replace(case, requests=case.requests or case.concurrency)
+
+
 def _vllm_posts(case: Case, workload: str) -> Case:
+    if "2025-11-11" in case.source.section:
+        # As many prompts as the column says, at --request-rate inf: its "vllm bench serve" command.
+        return replace(case, requests=case.requests or case.concurrency)
     if "2026-02-03" in case.source.section:
         # DP and EP everywhere; the batch fills memory; FP4 experts and output projection, FP8 in MLA.
         note = "the decode batch fills GPU memory, as the post says of its other workloads"
@@ -299,6 +307,7 @@ _RULES: tuple[tuple[str, _Rule], ...] = (
     ("deepseek-ai/open-infra-index", _deepseek_production),
     ("vllm-project.github.io _posts", _vllm_posts),
     ("alibaba/InferSim", _infersim),
+    ("Gaudi 3 model-performance", _one_batch),
     ("vllm-project/vllm-ascend", _rate_limited),
     ("sglang test/ Ascend CI", _sglang_ascend),
     ("gpustack/gpustack docs/performance-lab", _gpustack),

@@ -95,7 +95,7 @@ def _common(case: Case, model: str) -> Question:
         context_tokens=case.context_tokens,
         users=users,
         saturated=case.saturated and users is None,
-        waves=1.0 if burst else DEFAULT_WAVES,
+        waves=_waves(case, burst),
         step_tokens=case.prefill_batch_tokens,
         precision=recipe_of(case.precision),
         kv_dtype=case.precision.kv,
@@ -105,6 +105,12 @@ def _common(case: Case, model: str) -> Question:
         draft_tokens=case.draft_tokens,
         acceptance=DEFAULT_ACCEPTANCE if case.acceptance is None else case.acceptance,
     )
+
+
+def _waves(case: Case, burst: bool) -> float:
+    if burst:
+        return 1.0
+    return case.requests / case.concurrency if case.requests and case.concurrency else DEFAULT_WAVES
 
 
 def recipe_of(precision: Precision) -> str | Recipe:

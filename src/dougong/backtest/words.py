@@ -85,10 +85,9 @@ _VENDOR_TUNED = (
     "tensorrt", "trtllm", "trt-llm", "cloudmatrix", "deepseek", "xdeepserve", "mindie", "huawei",
     "modified vllm", "atom", "neuron", "maxtext", "jetstream",
 )  # fmt: skip
-_EARLY = ("ascend", "kunlun", "corex", "xpu", "musa", "maca", "dtk", "gcu", "mlu", "npu")
+_EARLY = ("ascend", "kunlun", "corex", "musa", "maca", "dtk", "gcu", "mlu", "npu")
 _YOUNG_CHIPS = (
     "huawei", "metax", "mthreads", "biren", "enflame", "iluvatar", "cambricon", "hygon", "kunlun", "thead",
-    "intel-arc",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from dougong.cost.precision import Precise, apply
 from dougong.cost.step import Pricer
 from dougong.ops import Ranks
 from dougong.plan.question import Answer, Question
-from dougong.plan.serving import Served, colocated, decode_pool, prefill_pool
+from dougong.plan.serving import Served, colocated, decode_pool, prefill_pool, together
 from dougong.plan.space import BATCHES, memory_of
 from dougong.plan.types import Layout
 
@@ -311,9 +311,15 @@ def _colocated(pricer: Pricer, prepared: Prepared) -> dict[str, Array]:
     requests = requests * _ending(pricer, prepared, served, chosen, users * waves / np.minimum(users, inside))
     # The mean prompt of the first wave waits for half of its group's prompts.
     first = np.maximum(chosen - 1.0, 0.0) / 2.0 * served.prompt_s / np.maximum(waves, 1.0)
+    ttft, tpot = served.ttft_s + waiting + first, served.tpot_s
+    alone = (waves <= 1.0) & (users <= inside)
+    if np.any(alone):
+        once = together(pricer, ranks, pp, shape, chosen, acceptance)
+        ttft, tpot = choose(alone, once.ttft_s, ttft), choose(alone, once.tpot_s, tpot)
+        requests = choose(alone, once.requests_per_s * users / once.users, requests)
     return {
-        "ttft_s": served.ttft_s + waiting + first,
-        "tpot_s": served.tpot_s,
+        "ttft_s": ttft,
+        "tpot_s": tpot,
         "batch": chosen,
         "decode_step_s": served.step_s,
         "limited_by_cache": chosen >= room,

@@ -18,7 +18,7 @@ services (Pollaczek–Khinchine with deterministic service). Throughput is users
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -222,6 +222,49 @@ def colocated(
         users=users,
         step_s=choose(decodes, plain.total, both.total),
         prompt_s=chunks * both.total,
+        decode_step=plain,
+        prefill_step=both,
+    )
+
+
+def together(
+    pricer: Pricer, ranks: Ranks, pp: Number, workload: Shape, batch: Number, acceptance: float
+) -> Served:
+    """One batch whose requests start together, and none comes after: prompts first, then their answers.
+
+    Notes
+    -----
+    ``n`` steps of the engine's token budget compute the prompts, beside the answers of those that are through; then all
+    decode: ``n t_mixed + (O / m - 1) t_decode``. The mean request has its first token half way through the prompts.
+    """
+    m = tokens_per_step(pricer.draft_tokens, acceptance)
+    prompts = batch * workload.computed_prompt_tokens
+    chunk = np.minimum(prompts, np.maximum(pricer.engine.prefill_step_tokens, 1.0))
+    bulk = prefill_tokens(workload, chunk)
+    through = replace(
+        decode_tokens(workload, np.maximum(batch / 2.0, 1.0), pricer.draft_tokens),
+        prefill_tokens=bulk.prefill_tokens,
+        prefill_context=bulk.prefill_context,
+        prefill_sequences=bulk.prefill_sequences,
+    )
+    steps = np.ceil(prompts / chunk - 1e-9)
+    decode = decode_tokens(workload, batch, pricer.draft_tokens)
+    plain = pricer.step(ranks, pp, decode, decode=True, prefill=False)
+    first = pricer.step(ranks, pp, bulk, decode=False, prefill=True)
+    both = pricer.step(ranks, pp, through, decode=True, prefill=True)
+    # The first step has no answers beside it; a last one that is not full takes its share.
+    prompt_s = first.total + np.maximum(prompts / chunk - 1.0, 0.0) * both.total
+    ttft = pricer.engine.request_s + prompt_s * (steps + 1.0) / (2.0 * steps)
+    rest = np.maximum(workload.output_tokens / m - 1.0, 0.0) * plain.total
+    whole = pricer.engine.request_s + prompt_s + rest
+    users = batch * ranks.attn_dp * pp
+    return Served(
+        ttft_s=ttft,
+        tpot_s=(rest + (prompt_s + pricer.engine.request_s - ttft))
+        / np.maximum(workload.output_tokens - 1.0, 1.0),
+        requests_per_s=users / whole,
+        users=users,
+        step_s=plain.total,
         decode_step=plain,
         prefill_step=both,
     )
