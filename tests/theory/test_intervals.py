@@ -1,12 +1,14 @@
 """Conformal intervals against what theory promises of them."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dougong.backtest.calibrate import bands
 from dougong.calibration.engines import engine_classes
-from dougong.calibration.intervals import LEVEL, METRICS, band, quantiles, symmetric, vendors
+from dougong.calibration.intervals import LEVEL, METRICS, SIGN_FOLDS, band, quantiles, symmetric, vendors
 
 
 @pytest.mark.parametrize("size", [20, 60, 400])
@@ -66,3 +68,42 @@ def test_a_prediction_lies_in_its_own_interval():
             for chip in ("huawei-910c", "biren-br106", "apple-m3-ultra"):
                 ends = band(metric, engine, chip)
                 assert 0 < ends.low <= 1 <= ends.high < math.inf
+
+
+def a_bench(folds, offset=0.3):
+    """Rows of a class in ``folds`` documents, all of which err to one side."""
+    random = np.random.default_rng(folds)
+    rows = [
+        SimpleNamespace(
+            metric="tpot_s",
+            case=SimpleNamespace(
+                engine_class="eager",
+                vendor="invented",
+                source=SimpleNamespace(document=f"document {i % folds}"),
+            ),
+        )
+        for i in range(60)
+    ]
+    return SimpleNamespace(rows=tuple(rows)), offset + random.normal(0.0, 0.05, 60)
+
+
+@pytest.mark.parametrize(("folds", "sided"), [(SIGN_FOLDS - 1, False), (SIGN_FOLDS, True)])
+def test_only_a_group_of_many_documents_tells_which_way_it_errs(folds, sided):
+    bench, residuals = a_bench(folds)
+    ends = bands(bench, residuals, residuals, lambda row: row.case.source.document)["tpot_s"]["eager"]
+    assert (ends["high"] < 1.0) == sided
+    assert (ends["low"] * ends["high"] == pytest.approx(1.0)) == (not sided)
+
+
+def test_with_few_documents_intervals_to_both_sides_hold_more_of_the_next():
+    # Four documents of twenty rows, each with an offset of its own.
+    random = np.random.default_rng(11)
+    inside, trials = {quantiles: 0, symmetric: 0}, 600
+    for _ in range(trials):
+        residuals = [r for _ in range(4) for r in random.normal(random.normal(0, 0.3), 0.1, 20).tolist()]
+        new = math.exp(-random.normal(random.normal(0, 0.3), 0.1))
+        for how in inside:
+            low, high = how(residuals, [20**-0.5] * 80)
+            inside[how] += low <= new <= high
+    assert inside[symmetric] / trials > inside[quantiles] / trials + 0.03
+    assert inside[symmetric] / trials >= 0.7

@@ -38,6 +38,7 @@ from dougong.calibration.intervals import (
     LEAST_ROWS,
     LEVEL,
     METRICS,
+    SIGN_FOLDS,
     kind_of,
     quantiles,
     symmetric,
@@ -95,8 +96,8 @@ def bands(
     def ends(rows: NDArray[np.bool_]) -> dict[str, float]:
         mine: list[str] = names[rows].tolist()
         sizes: Counter[str] = Counter(mine)
-        # A pool of few rows tells how far, not which way.
-        how = quantiles if _enough(rows, names) else symmetric
+        # A pool of few rows or folds tells how far, not which way.
+        how = quantiles if _enough(rows, names) and len(sizes) >= SIGN_FOLDS else symmetric
         low, high = how(folded[rows].tolist(), [sizes[name] ** -0.5 for name in mine])
         return {"low": low, "high": high, "rows": len(mine)}
 

@@ -10,8 +10,10 @@ to come weighs as much as one row, so that equal weights give the ranks ``(n + 1
 Residuals are grouped by metric and engine class where a class has :data:`LEAST_ROWS` of them from
 :data:`LEAST_FOLDS` folds; classes that have fewer share one group per metric, and where that is thin too, all rows of
 the metric (Mondrian taxonomy: the guarantee holds within each group). A group of fewer rows gives sizes ``|r|``, as
-a symmetric interval. A chip of a maker with cases from fewer folds takes the widest of these and of residuals of makers
-left out whole, each maker with one vote.
+a symmetric interval, and so does one of fewer than :data:`SIGN_FOLDS` folds: rows of a document err to one side, and
+with five documents all on one side no sign test would call it the side of the next. A chip of a maker with cases from
+fewer than :data:`LEAST_FOLDS` folds takes the widest of these and of residuals of makers left out whole, each maker
+with one vote.
 
 References
 ----------
@@ -34,6 +36,8 @@ from dougong.calibration.parameters import data_file
 LEVEL = 0.8
 """Nominal coverage of every interval that is printed."""
 LEAST_ROWS, LEAST_FOLDS = 20, 3
+SIGN_FOLDS = 6
+"""Least folds that can tell which way a group errs: ``2 / 2 ** 6`` is below 5 %, ``2 / 2 ** 5`` is not."""
 METRICS = ("ttft_s", "tpot_s", "prefill", "decode", "throughput")
 """What has intervals of its own: latencies, rates of one phase, and rates end to end."""
 
