@@ -64,6 +64,15 @@ class Chip:
             value.refuse()
         raise UnknownFigure(self.id, f"compute.{dtype}.dense", "no such line in the record")
 
+    def sustained(self) -> dict[str, Figure]:
+        """What was measured to bound the chip: dtype -> large GEMMs [FLOP/s]; ``memory`` -> copies [byte/s]."""
+        names = {**{dtype: f"gemm_{dtype}" for dtype in self.compute_dense}, "memory": "stream_bandwidth"}
+        return {
+            what: value
+            for what, name in names.items()
+            if isinstance(value := self.measured.get(name), Figure)
+        }
+
     def figures(self) -> Iterator[tuple[str, Value]]:
         """Every figure of the record with its key, in file order."""
         for dtype, value in self.compute_dense.items():

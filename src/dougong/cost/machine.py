@@ -80,12 +80,6 @@ class Machine:
 
 _COMPUTE = ("fp32", "bf16", "fp16", "fp8_e4m3", "int8", "fp4", "int4", "q4_0", "q4_1", "q8_0")
 
-SUSTAINED: Mapping[str, str] = {
-    **{dtype: f"gemm_{dtype}" for dtype in _COMPUTE},
-    "memory": "stream_bandwidth",
-}
-"""Resource to the measured figure of a chip's record that bounds it."""
-
 
 def machine_of(system: System) -> Machine:
     """Read the figures of a system that any formula may need.
@@ -113,11 +107,9 @@ def machine_of(system: System) -> Machine:
     capacity, bandwidth = need(chip.memory_capacity), need(chip.memory_bandwidth)
     levels: list[Level] = []
     unknown: dict[int, Unknown] = {}
-    sustained = {
-        what: float(need(value)) / devices
-        for what, name in SUSTAINED.items()
-        if isinstance(value := chip.measured.get(name), Figure)
-    }
+    # Those of the dtypes that a model multiplies in are told beside their peaks (``apply``).
+    sustained = {what: float(value) / devices for what, value in chip.sustained().items()}
+    figures += [value for what, value in chip.sustained().items() if what == "memory"]
     for domain in system.domains:
         size = domain.size * devices
         if size <= 1:

@@ -179,7 +179,10 @@ def apply(model: Model, precision: str | Recipe, chip: Chip, kv_dtype: str | Non
         dtypes=dtypes,
         recipe=name,
         note=note,
-        figures=tuple(chip.peak(dtype) for dtype in sorted(used)),
+        figures=(
+            *(chip.peak(dtype) for dtype in sorted(used)),
+            *(value for dtype, value in sorted(chip.sustained().items()) if dtype in used),
+        ),
     )
 
 
