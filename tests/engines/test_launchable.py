@@ -34,8 +34,14 @@ def test_a_plan_that_the_engine_refuses_says_how_to_plan_for_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, script = tmp_path / "plan.json", tmp_path / "serve.sh"
-    assert main(["plan", *R1]) == 0
-    plan.write_text(capsys.readouterr().out)
+    assert main(["plan", *R1, "--mode", "disaggregated", "--top", "1"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    for pool in answer["options"][0][
+        "pools"
+    ]:  # decode wider in TP than prefill: the plugin hands nothing over
+        tp = {"prefill": 1, "decode": 4}[pool["phase"]]
+        pool["layout"] |= {"tp": tp, "pp": 1, "cp": 1, "attn_dp": 16 // tp, "ep": 16, "expert_tp": 1}
+    plan.write_text(json.dumps(answer))
     assert main(["serve", "--plan", str(plan), "--engine", "vllm", "--script", str(script)]) == 2
     assert "plan --launchable ENGINE leaves out what an engine refuses" in capsys.readouterr().err
     assert not script.exists()

@@ -68,6 +68,10 @@ class Special:
     switch: str | None = None
 
 
+_SUMS = ("gemm", "attention", "all_reduce", "reduce_scatter", "sum", "cumsum", "index_add")
+"""Operators, by what they are priced as or by name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """An operator: its operands, its attributes with their defaults, its formula and its special cases.
@@ -91,3 +95,8 @@ class Definition:
     dtypes: tuple[str, ...] = FLOATS
     priced_as: str | None = None
     references: tuple[str, ...] = ()
+
+    @property
+    def sums(self) -> bool:
+        """Whether outputs are sums: the sign of one that is zero hangs on what its terms are added to."""
+        return self.priced_as in _SUMS or self.name in _SUMS

@@ -60,6 +60,8 @@ def hold(
     outputs: Mapping[str, Array],
     choice: Mapping[str, str],
     under_test: str,
+    *,
+    signed_zero: bool = True,
 ) -> Finding:
     """Hold one output against the reference: by bits, by a rule, or by distance over a bound.
 
@@ -71,6 +73,8 @@ def hold(
         Answers to switches; ``overflow`` and ``subnormals`` act on the rounding to the output's dtype.
     under_test
         The dtype of the case, which says what precision classes there are.
+    signed_zero
+        Whether bits that are asked for hold the sign of a zero too.
     """
     if isinstance(bound, Rule):
         with np.errstate(all="ignore"):
@@ -79,7 +83,8 @@ def hold(
     dtype = got.dtype.name
     if bound is None:
         want = rounded(value, dtype)
-        return _first(name, _same(want, got), want, got, "not the same bits")
+        held = _same(want, got) if signed_zero else _same(want, got) | ((want == 0) & (got == 0))
+        return _first(name, held, want, got, "not the same bits")
     return _by_distance(name, _as_rounded(value, dtype, choice), got, bound, classes(under_test))
 
 

@@ -147,10 +147,23 @@ def _against(case: Case, call: Call, outcome: Outcome, expected: Expected) -> Re
     return _values(case, got, expected)
 
 
+def _held(
+    case: Case,
+    name: str,
+    value: Array,
+    got: Array,
+    bound: Bound | Rule | None,
+    outputs: Mapping[str, Array],
+    expected: Expected,
+) -> Finding:
+    signed = not DEFINITIONS[case.op].sums
+    return hold(name, value, got, bound, outputs, expected.choice, case.dtype, signed_zero=signed)
+
+
 def _values(case: Case, got: Mapping[str, Array], expected: Expected) -> Result:
     assert expected.outputs is not None
     findings = [
-        hold(name, value, got[name], expected.bounds.get(name), got, expected.choice, case.dtype)
+        _held(case, name, value, got[name], expected.bounds.get(name), got, expected)
         for name, value in expected.outputs.items()
     ]
     worst = max(findings, key=lambda finding: (not finding.right, finding.error))
@@ -284,7 +297,7 @@ def _picked(
         if not isinstance(bound, Bound):
             return Finding(right=False, detail=f"{output}: not the same"), False
         bound = bound.picked(lambda part, output=output: pick(output, part), value.shape)
-        finding = hold(output, pick(output, value), got, bound, other.outputs, expected.choice, case.dtype)
+        finding = _held(case, output, pick(output, value), got, bound, other.outputs, expected)
         if not finding.right:
             return finding, False
     return Finding(right=True), same

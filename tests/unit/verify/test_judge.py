@@ -71,6 +71,25 @@ def test_a_wrong_answer_fails_the_check_meant_for_it(change: Callable[[Array], A
     assert (result.verdict, result.check) == (Verdict.WRONG, check), result
 
 
+def test_the_sign_of_a_zero_counts_where_it_is_copied_and_not_where_it_is_a_sum() -> None:
+    zeros = np.array([[0.0, -0.0]], np.float32)
+    same = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    for op, inputs, right in (
+        ("linear", {"x": -zeros, "weight": same}, Verdict.PASS),
+        ("copy", {"x": zeros}, Verdict.WRONG),
+    ):
+        made = Case(
+            id=f"view/{op}-float32", family="view", op=op, dtype="float32", edge="a test", exact=True,
+            make=lambda _, op=op, inputs=inputs: Call(op=op, inputs=inputs),
+        )  # fmt: skip
+        call = made.call()
+        answer = REFERENCE.run(call)
+        flipped = Outcome(answer=replace(answer, outputs={"y": -answer.outputs["y"]}))
+        assert judge(made, call, flipped, device="cpu").verdict is right, op
+        other = Outcome(answer=replace(answer, outputs={"y": answer.outputs["y"] + 1}))
+        assert judge(made, call, other, device="cpu").verdict is Verdict.WRONG, op
+
+
 def test_truncation_is_told_from_rounding() -> None:
     def truncated(call: Call) -> Outcome:
         y = (call.inputs["x"].astype(float) @ call.inputs["weight"].astype(float).T).astype(np.float32)
