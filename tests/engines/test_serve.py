@@ -27,7 +27,7 @@ from dougong.engines.process import free_port
 from dougong.engines.supervise import Watch
 from dougong.gateway import Settings
 from dougong.testing.fake_engine import FakeEngine
-from waiting import LONG_S, until
+from waiting import LONG_S, gone, until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="engines are launched on POSIX")
 
@@ -64,15 +64,6 @@ class Stranger:
             api_key=request.api_key,
         )
 """
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    state = Path(f"/proc/{pid}/stat")
-    return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 class Served:

@@ -20,7 +20,7 @@ from dougong.engines.port import LaunchCommand
 from dougong.engines.process import check_port, free_port
 from dougong.engines.supervise import Event, Supervisor, Watch
 from dougong.errors import EngineError, EnvironmentLacking
-from waiting import until
+from waiting import gone, until
 
 STUB = Path(__file__).with_name("stub.py")
 QUICK = Watch(
@@ -47,15 +47,6 @@ def command(*words: str) -> LaunchCommand:
         health_path="/health",
         api_key="secret-key",
     )
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    state = Path(f"/proc/{pid}/stat")
-    return state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 class Watched:
