@@ -84,6 +84,10 @@ def guarded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
                     return
                 head, self._offered = self._head_without_offer(), False
                 self.parser = httptools.HttpRequestParser(self)
+                with contextlib.suppress(
+                    AttributeError
+                ):  # as uvicorn does; httptools before 0.6.3 has it not
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
                 self._read(head + data[offer.args[0] :])
 
         def _head_without_offer(self) -> bytes:
