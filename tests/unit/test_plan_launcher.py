@@ -24,8 +24,6 @@ Word = Callable[[Layout, str, Layout | None], str]
 class Picky:
     """A launcher that says a word, and counts how often it is asked the same."""
 
-    name = "picky"
-
     def __init__(self, word: Word) -> None:
         self.word, self.asked = word, Counter[tuple[Layout, str, Layout | None]]()
 

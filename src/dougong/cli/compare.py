@@ -8,7 +8,7 @@ import click
 
 from dougong.cli.lazy import SectionedCommand
 from dougong.cli.output import counted, print_json, told_in, write_picture
-from dougong.cli.question import build_request, launchers_of, model_argument, question_options, system_option
+from dougong.cli.question import build_request, model_argument, question_options, system_option
 
 
 @click.command("compare", cls=SectionedCommand, short_help="Plan a model on several systems, side by side.")
@@ -20,11 +20,11 @@ def compare(model: str, systems: tuple[str, ...], **words: Any) -> int:
 
     Exit code 1 says that no system can serve it as asked.
     """
-    request, catalog = build_request(model, systems, words)
+    request, catalog, launchers = build_request(model, systems, words)
     from dougong.plan import compare as compare_systems
     from dougong.plan.types import Plan
 
-    answers = compare_systems(request, catalog, launchers_of(request, catalog))
+    answers = compare_systems(request, catalog, launchers)
     if words["plot"]:
         from dougong.report.pictures import comparison_picture
 

@@ -8,7 +8,7 @@ import click
 
 from dougong.cli.lazy import Option, SectionedCommand
 from dougong.cli.output import counted, print_json, told_in, write_picture
-from dougong.cli.question import build_request, launchers_of, model_argument, question_options, system_option
+from dougong.cli.question import build_request, model_argument, question_options, system_option
 
 
 @click.command("plan", cls=SectionedCommand, short_help="Rank the ways to serve a model on a system.")
@@ -24,11 +24,11 @@ def plan(model: str, systems: tuple[str, ...], explain: bool, **words: Any) -> i
     MODEL is an id of the catalog or a path of a config.json. Several systems compete with each other. A no
     comes with its reasons and what would help, and exit code 1.
     """
-    request, catalog = build_request(model, systems, words)
+    request, catalog, launchers = build_request(model, systems, words)
     from dougong.plan import make_plan
     from dougong.plan.types import Plan
 
-    answer = make_plan(request, catalog, launchers_of(request, catalog))
+    answer = make_plan(request, catalog, launchers)
     if words["plot"] and isinstance(answer, Plan):
         from dougong.report.pictures import plan_picture
 

@@ -145,8 +145,10 @@ def system_option(command: F) -> F:
     )(command)
 
 
-def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[PlanRequest, Catalog]:
-    """Turn the words into a request.
+def build_request(
+    model: str, systems: Sequence[str], words: Words
+) -> tuple[PlanRequest, Catalog, Launchers | None]:
+    """Turn the words into a request, with its catalog and who is to launch what is planned.
 
     Raises
     ------
@@ -196,16 +198,16 @@ def build_request(model: str, systems: Sequence[str], words: Words) -> tuple[Pla
         edition=catalog.edition(),
     )
     check_vocabulary(words, faults)
-    faults.keep("--launchable", lambda: launchers_of(request, catalog))
+    launchers = faults.keep("--launchable", lambda: _launchers(request, catalog))
     check_picture(words["plot"], faults)
     check_region(words["region"], catalog, faults)
     # What could not be read is None here: only what could is judged.
     faults.keep("", lambda: check(request))
     faults.raise_if_any()
-    return request, catalog
+    return request, catalog, launchers
 
 
-def launchers_of(request: PlanRequest, catalog: Catalog) -> Launchers | None:
+def _launchers(request: PlanRequest, catalog: Catalog) -> Launchers | None:
     """Return who is to launch what is planned; None where the request leaves that open.
 
     Raises

@@ -108,8 +108,9 @@ def machine_of(system: System) -> Machine:
     levels: list[Level] = []
     unknown: dict[int, Unknown] = {}
     # Those of the dtypes that a model multiplies in are told beside their peaks (``apply``).
-    sustained = {what: float(value) / devices for what, value in chip.sustained().items()}
-    figures += [value for what, value in chip.sustained().items() if what == "memory"]
+    measured = chip.sustained()
+    sustained = {what: float(value) / devices for what, value in measured.items()}
+    figures += [value for what, value in measured.items() if what == "memory"]
     for domain in system.domains:
         size = domain.size * devices
         if size <= 1:

@@ -148,11 +148,12 @@ def _planned(
     model: Model | None,
 ) -> Planned:
     model_id, system_id = str(request["model"]), str(option["system"])
+    system = catalog.system(system_id)
     load = request["workload"]
     context = request.get("max_context_tokens") or load["prompt_tokens"] + load["output_tokens"]
     one = replica(
         model or model_of(model_id, catalog),
-        catalog.system(system_id),
+        system,
         context_tokens=float(context),
         draft_tokens=int(request.get("draft_tokens") or 0),
         kv_dtype=request.get("kv_dtype"),
@@ -174,7 +175,7 @@ def _planned(
             PlannedPool(
                 request=launch,
                 replicas=int(pool["replicas"]),
-                chip=catalog.system(system_id).chip.id,
+                chip=system.chip.id,
                 ttft_s=float(option["ttft_s"]["value"]),
                 tpot_s=float(option["tpot_s"]["value"]),
             )

@@ -20,11 +20,6 @@ class Launchable:
     engine: Engine
     one: LaunchRequest
 
-    @property
-    def name(self) -> str:
-        """Name of the engine."""
-        return self.engine.name
-
     def against(self, layout: Layout, role: str, peer: Layout | None = None) -> str:
         """Return why the engine refuses a replica; empty where it does not."""
         request = replace(
@@ -45,12 +40,12 @@ def launchers(engine: Engine, request: PlanRequest, catalog: Catalog) -> Launche
     InputError
         Of what it returns: no engine is known for a system's chip.
     """
-    model = model_of(request.model, catalog)
-    if model.format not in engine.formats:
-        model = replace(model, format=engine.formats[0])  # weights in the engine's own form are somewhere
     context = request.max_context_tokens or request.workload.full_context
 
     def of(system: System) -> Launchable:
+        model = model_of(request.model, catalog)
+        if model.format not in engine.formats:
+            model = replace(model, format=engine.formats[0])  # weights in the engine's own form are somewhere
         one = replica(
             model,
             system,

@@ -22,9 +22,7 @@ from dougong.engines.port import LaunchCommand
 from dougong.errors import EngineError, EnvironmentLacking
 
 GUARD = Path(__file__).with_name("guard.py")
-_ENGINE_PORTS = range(
-    10_240, 20_000
-)  # systems give outgoing connections ports from 32,768 on; some, from 49,152
+_ENGINE_PORTS = range(10_240, 20_000)  # below those of outgoing connections: from 32,768 on, or 49,152
 _MOST_BYTES = 1 << 20  # of a health page or a list of models
 GUARD_EXTRA_S = 10.0  # beyond the engine's own grace, for the guard to finish
 

@@ -19,11 +19,6 @@ REMEDY = "another engine with --launchable, or a plan without it"
 class Launcher(Protocol):
     """Whoever is to launch a plan, such as an engine's adapter on the chips of one system."""
 
-    @property
-    def name(self) -> str:
-        """How it is called."""
-        ...
-
     def against(self, layout: Layout, role: str, peer: Layout | None = None) -> str:
         """Return why a replica cannot be launched so; empty where it can.
 
